@@ -1,0 +1,8 @@
+module github.com/reprise-tls/reprise
+
+go 1.26.0
+
+require (
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+)

@@ -1,0 +1,83 @@
+package reprise
+
+import (
+	"context"
+	"time"
+)
+
+// A StoreKey names a record in a [Store]. It is derived from the session ID under the fleet key; a store never sees an ID.
+type StoreKey [32]byte
+
+// A Store keeps opaque records under random 32-byte keys. It is what backends implement; package storetest checks
+// that they do it right.
+//
+//   - All methods may be called from many goroutines at once.
+//   - Methods return when ctx is done, with an error. A write that ends in an error has an unknown outcome.
+//   - A store owns no slice: it keeps no reference to record after Put has returned, and the caller may change what
+//     Get and Take return.
+//   - A record that is past its lifetime is absent, whether or not it was swept yet.
+//   - An absent record is not an error. An error means that the store failed, and nothing about the record.
+//   - A record that the backend can tell is damaged is absent.
+//   - Records are between 1 and [MaxRecordLength] bytes; a store may refuse others with an error.
+type Store interface {
+	// Put stores record under key, replacing what was there, for lifetime from now, as one atomic step together with
+	// the lifetime. A lifetime of zero or less is an error. Lifetimes are relative because clocks of nodes differ; a
+	// store may round up to its own resolution, a second at most, and never down to nothing.
+	Put(ctx context.Context, key StoreKey, record []byte, lifetime time.Duration) error
+
+	// Get returns the record under key and leaves it there. ok is false if there is none.
+	Get(ctx context.Context, key StoreKey) (record []byte, ok bool, err error)
+
+	// Take returns the record under key and deletes it, in one atomic step: of any number of concurrent takers of a
+	// key, at most one gets the record. ok is false if there is none. How far the promise holds, [TakePromiser] says.
+	Take(ctx context.Context, key StoreKey) (record []byte, ok bool, err error)
+
+	// Delete removes the record under key. It is no error if there is none.
+	Delete(ctx context.Context, key StoreKey) error
+}
+
+// MaxRecordLength is the length in bytes of the longest record that a [Store] must accept: a session with a long
+// client chain.
+const MaxRecordLength = 64 << 10
+
+// A TakePromise says how far a store's [Store.Take] can be trusted.
+type TakePromise struct {
+	// Atomic: of concurrent takers one wins, from whichever node they come.
+	Atomic bool
+	// Durable: a record that was taken stays taken, after a crash, a restart, a restore and a failover.
+	Durable bool
+}
+
+// A TakePromiser is a store that says how far its take can be trusted. Of one that does not, neither part is assumed.
+type TakePromiser interface {
+	TakePromise() TakePromise
+}
+
+// An Iterator is a store that can list its records. Each calls f for every record that is not past its lifetime, in
+// no particular order, until f returns false or ctx is done. Records put or deleted meanwhile may or may not be seen.
+// f may keep neither slice; it may call the store.
+type Iterator interface {
+	Each(ctx context.Context, f func(key StoreKey, record []byte, expiry time.Time) bool) error
+}
+
+// A Counter is a store that can say how many records it holds. The count may include expired ones not yet swept.
+type Counter interface {
+	Count(ctx context.Context) (int, error)
+}
+
+// A Sweeper is a store that must be told to free the room of records past their lifetime. Sweep returns how many it
+// removed. Callers run it about once a minute; it must not block other calls for long.
+type Sweeper interface {
+	Sweep(ctx context.Context) (removed int, err error)
+}
+
+// A Pinger is a store that can be asked whether it works.
+type Pinger interface {
+	Ping(ctx context.Context) error
+}
+
+// A Clearer is a store that can delete all of its records in one call. It returns how many there were, or -1 if it
+// does not know.
+type Clearer interface {
+	Clear(ctx context.Context) (removed int, err error)
+}
