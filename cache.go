@@ -1,0 +1,154 @@
+package reprise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of a [Cache].
+const (
+	// DefaultSize is how many sessions the internal cache holds (SSL_SESSION_CACHE_MAX_SIZE_DEFAULT).
+	DefaultSize = 20480
+	// DefaultLookupTimeout is how long all lookups of one handshake may take together.
+	DefaultLookupTimeout = 50 * time.Millisecond
+	// DefaultUnconfirmedPerSource is how many sessions a minute one source address may make without having proved
+	// itself.
+	DefaultUnconfirmedPerSource = 600
+)
+
+// A Cache is the session part of an SSL_CTX: an internal cache of sessions, and callbacks that keep an external cache
+// in step with it. It is made by [New] and may be used from many goroutines at once.
+type Cache struct {
+	options   Options
+	keys      atomic.Pointer[FleetKeys]
+	mode      atomic.Uint32
+	timeout   atomic.Int64
+	context   atomic.Pointer[[]byte]
+	callbacks atomic.Pointer[callbacks]
+	counters  counters
+	logger    *slog.Logger
+}
+
+// Options are the settings of a [Cache] that do not change. The zero value is usable.
+type Options struct {
+	// Keys are the fleet keys that session IDs and sealed records are made under. nil means a random key that is
+	// gone with the process.
+	Keys *FleetKeys
+	// Context is the session ID context, at most [MaxContextLength] bytes: sessions of one context never resume in
+	// another. It must be set where client certificates are asked for (SSL_CTX_set_session_id_context(3)).
+	Context []byte
+	// SingleUse makes every session for single use: it is taken when it is resumed.
+	SingleUse bool
+	// Unclean says after which ends of a connection its session is removed. The zero value is OpenSSL's rule.
+	Unclean Unclean
+	// LookupTimeout is how long the lookups of one handshake, and a take, may delay it together, whatever the client
+	// offers. 0 means [DefaultLookupTimeout].
+	LookupTimeout time.Duration
+	// UnconfirmedPerSource is how many sessions a minute the cache keeps and announces for one source address (IPv6: one
+	// /64) while its clients have proved nothing: crypto/tls makes TLS 1.3 sessions that early. 0 means
+	// [DefaultUnconfirmedPerSource], a negative number no bound. A listener that completes handshakes first, as
+	// package listen does, makes no such sessions.
+	UnconfirmedPerSource int
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Logger gets reports of callbacks that panicked and the like; nil means slog.Default(). No secret and no session ID is
+	// ever logged.
+	Logger *slog.Logger
+}
+
+// New makes a cache in [ModeServer] with [DefaultSize] and [DefaultTimeout].
+func New(o Options) (*Cache, error) {
+	if len(o.Context) > MaxContextLength {
+		return nil, fmt.Errorf("reprise: session ID context of %d bytes, at most %d are allowed", len(o.Context), MaxContextLength)
+	}
+	panic("TODO")
+}
+
+// ErrClosed is returned by operations on a cache that was closed.
+var ErrClosed = errors.New("reprise: cache closed")
+
+// Mode returns the mode bits.
+func (c *Cache) Mode() Mode { return Mode(c.mode.Load()) }
+
+// SetMode replaces the mode bits and returns the old ones (SSL_CTX_set_session_cache_mode(3)).
+func (c *Cache) SetMode(m Mode) (old Mode) { return Mode(c.mode.Swap(uint32(m))) }
+
+// Size returns how many sessions the internal cache may hold, 0 if there is no limit.
+func (c *Cache) Size() int { panic("TODO") }
+
+// SetSize sets how many sessions the internal cache may hold and returns the old size; 0 means no limit
+// (SSL_CTX_sess_set_cache_size(3)). Sessions over a lowered size are evicted at the next entry. A negative size
+// changes nothing.
+func (c *Cache) SetSize(n int) (old int) { panic("TODO") }
+
+// Timeout returns how long new sessions may be resumed.
+func (c *Cache) Timeout() time.Duration { return time.Duration(c.timeout.Load()) }
+
+// SetTimeout sets how long new sessions may be resumed and returns the old value (SSL_CTX_set_timeout(3)); 0 or less
+// means [DefaultTimeout]. Sessions there are keep theirs.
+func (c *Cache) SetTimeout(d time.Duration) (old time.Duration) { panic("TODO") }
+
+// Context returns the session ID context.
+func (c *Cache) Context() []byte { panic("TODO") }
+
+// SetContext sets the session ID context for connections that begin from now on
+// (SSL_CTX_set_session_id_context(3)). It returns an error if it is longer than [MaxContextLength].
+func (c *Cache) SetContext(context []byte) error { panic("TODO") }
+
+// Keys returns the fleet keys.
+func (c *Cache) Keys() *FleetKeys { return c.keys.Load() }
+
+// SetKeys replaces the fleet keys, after a rotation. Keep the previous ones in it as long as their sessions live.
+func (c *Cache) SetKeys(k *FleetKeys) { c.keys.Store(k) }
+
+// Handle returns a name for a session that is safe to show: the first 12 hex digits of its store key. It says nothing
+// about the ID, and is the same on every node that has the fleet key.
+func (c *Cache) Handle(id SessionID) string { panic("TODO") }
+
+// Add puts a session into the internal cache as [SSL_CTX_add_session(3)] does, without calling the new callback, and
+// whatever the mode is. If a session of that ID is there, it is removed as [RemovedReplaced]. Add returns
+// [ErrClosed] after Close.
+//
+// [SSL_CTX_add_session(3)]: https://docs.openssl.org/3.0/man3/SSL_CTX_add_session/
+func (c *Cache) Add(s *Session) error { panic("TODO") }
+
+// Remove removes the session from the internal cache and, by the remove callback, from the external one
+// (SSL_CTX_remove_session(3)). The callback is called whether or not the session was resident. Remove reports
+// whether it was. A lookup that is under way does not bring it back.
+func (c *Cache) Remove(s *Session) (wasResident bool) { panic("TODO") }
+
+// RemoveWith is [Cache.Remove] with another reason than [RemovedExplicitly].
+func (c *Cache) RemoveWith(s *Session, why Removal) (wasResident bool) { panic("TODO") }
+
+// Forget removes the session id from the internal cache because another node removed it: the remove callback is called with
+// [RemovedElsewhere] if it was resident.
+func (c *Cache) Forget(id SessionID) (wasResident bool) { panic("TODO") }
+
+// Flush removes the sessions that expire before t, the first to expire first (SSL_CTX_flush_sessions(3)): as
+// [RemovedExpired] if they have expired, else as [RemovedFlushed]. The zero time flushes all.
+func (c *Cache) Flush(t time.Time) { panic("TODO") }
+
+// Lookup returns the session id of the internal cache, or nil. It asks no callback, checks nothing and counts nothing.
+func (c *Cache) Lookup(id SessionID) *Session { panic("TODO") }
+
+// All calls f for each session of the internal cache, in no particular order, until f returns false. Sessions that enter or
+// leave meanwhile may or may not be seen. f may call the cache.
+func (c *Cache) All(f func(*Session) bool) { panic("TODO") }
+
+// Stats returns the counters.
+func (c *Cache) Stats() Stats { panic("TODO") }
+
+// Close removes every session, with [RemovedClosed], the first to expire first (SSL_CTX_free(3)). Afterwards nothing enters the
+// cache; handshakes go on in full. An external cache keeps its records. Close may be called more than once.
+func (c *Cache) Close() error { panic("TODO") }
+
+type counters struct {
+	callbackPanics atomic.Uint64
+	removals       [numRemovals]atomic.Uint64
+}
+
+var _ = context.Background

@@ -1,0 +1,290 @@
+package reprise
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"unique"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// The encoding of a session, in the language of RFC 8446, section 3. Times are in milliseconds.
+//
+//	opaque Certificate<1..2^24-1>;
+//	opaque ApplicationData<0..2^16-1>;
+//
+//	struct {
+//	    uint16 type;
+//	    opaque data<0..2^16-1>;
+//	} Extension;
+//
+//	struct {
+//	    uint8 revision = 1;
+//	    uint16 version;
+//	    uint16 cipher_suite;
+//	    uint16 group;
+//	    uint8 flags;                 /* 1: extended master secret, 2: single use */
+//	    opaque id<1..32>;
+//	    opaque secret<1..48>;
+//	    uint64 created;              /* since the Unix epoch */
+//	    uint64 timeout;
+//	    opaque lineage_id[16];
+//	    uint64 lineage_start;
+//	    uint64 lineage_end;
+//	    uint32 lineage_generation;
+//	    uint32 ticket_age_add;
+//	    uint32 max_early_data;
+//	    opaque scope[32];
+//	    opaque context<0..32>;
+//	    opaque server_name<0..255>;
+//	    opaque alpn<0..255>;
+//	    Certificate certificates<0..2^24-1>;
+//	    ApplicationData application_data<0..2^24-1>;
+//	    opaque engine_state<0..2^24-1>;
+//	    Extension extensions<0..2^16-1>;
+//	} Session;
+//
+// The format grows by extensions, in ascending order of type. A reader that does not know a type below 0x8000 passes over it; one
+// that does not know a type from 0x8000 on must treat the session as malformed. Anything else needs a new revision.
+const sessionRevision = 1
+
+// errMalformed is wrapped by every error of [ParseSession].
+var errMalformed = errors.New("reprise: malformed session")
+
+// MarshalBinary encodes the session, its secret included: whoever has the result can resume the session. The
+// encoding begins with a revision and is read by [ParseSession] of this and of later versions.
+func (s *Session) MarshalBinary() ([]byte, error) { return s.AppendBinary(nil) }
+
+// AppendBinary appends what [Session.MarshalBinary] returns to b.
+func (s *Session) AppendBinary(b []byte) ([]byte, error) {
+	w := cryptobyte.NewBuilder(b)
+	bytes8 := func(v []byte) { w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(v) }) }
+	string24 := func(v string) { w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes([]byte(v)) }) }
+
+	w.AddUint8(sessionRevision)
+	w.AddUint16(s.version)
+	w.AddUint16(s.cipherSuite)
+	w.AddUint16(s.group)
+	w.AddUint8(uint8(s.flags))
+	bytes8(s.id.bytes[:s.id.length])
+	bytes8(s.secret[:s.secretLength])
+	w.AddUint64(uint64(s.created))
+	w.AddUint64(uint64(s.timeout))
+	w.AddBytes(s.lineage.id[:])
+	w.AddUint64(uint64(s.lineage.start))
+	w.AddUint64(uint64(s.lineage.end))
+	w.AddUint32(s.lineage.generation)
+	w.AddUint32(s.ticketAgeAdd)
+	w.AddUint32(s.maxEarlyData)
+	w.AddBytes(s.profile.scope[:])
+	bytes8([]byte(s.profile.context))
+	bytes8([]byte(s.profile.serverName))
+	bytes8([]byte(s.profile.alpn))
+	string24(s.profile.chain.Value())
+	string24(s.profile.appData)
+	string24(s.profile.opaque)
+	w.AddUint16(0) // no extensions
+	return w.Bytes()
+}
+
+// ParseSession decodes what [Session.MarshalBinary] made. Any other input is an error: it neither panics nor
+// allocates more than the input is long.
+func ParseSession(b []byte) (*Session, error) {
+	r := reader{String: b}
+	if revision := r.uint8(); revision != sessionRevision || len(b) > MaxRecordLength {
+		return nil, fmt.Errorf("%w: revision %d of %d bytes", errMalformed, revision, len(b))
+	}
+	s := &Session{profile: new(profile)}
+	s.version = r.uint16()
+	s.cipherSuite = r.uint16()
+	s.group = r.uint16()
+	s.flags = sessionFlags(r.uint8())
+	s.id.length = uint8(r.copy8(s.id.bytes[:]))
+	s.secretLength = uint8(r.copy8(s.secret[:]))
+	s.created = r.milliseconds()
+	s.timeout = r.milliseconds()
+	r.copy(s.lineage.id[:])
+	s.lineage.start = r.milliseconds()
+	s.lineage.end = r.milliseconds()
+	s.lineage.generation = r.uint32()
+	s.ticketAgeAdd = r.uint32()
+	s.maxEarlyData = r.uint32()
+	r.copy(s.profile.scope[:])
+	s.profile.context = string(r.bytes8())
+	s.profile.serverName = string(r.bytes8())
+	s.profile.alpn = string(r.bytes8())
+	chain := r.bytes24()
+	appData := r.bytes24()
+	s.profile.opaque = string(r.bytes24())
+	extensions := r.bytes16()
+	if r.failed || !r.Empty() {
+		return nil, fmt.Errorf("%w: truncated, or followed by %d bytes", errMalformed, len(r.String))
+	}
+	if err := s.checkParsed(chain, appData, extensions); err != nil {
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	s.profile.chain = unique.Make(string(chain))
+	s.profile.appData = string(appData)
+	return s, nil
+}
+
+// checkParsed holds a decoded session to what [NewSession] grants of every other.
+func (s *Session) checkParsed(chain, appData, extensions []byte) error {
+	switch {
+	case s.id.IsZero():
+		return errors.New("no ID")
+	case s.secretLength == 0:
+		return errors.New("no secret")
+	case s.version != tls.VersionTLS12 && s.version != tls.VersionTLS13:
+		return fmt.Errorf("protocol version %#04x", s.version)
+	case s.flags&^knownSessionFlags != 0:
+		return fmt.Errorf("flags %#02x", s.flags)
+	case s.maxEarlyData > 0 && s.flags&flagSingleUse == 0:
+		return errors.New("early data without single use")
+	case s.lineage.end < s.lineage.start || s.lineage.end-s.lineage.start > milliseconds(MaxLineage.Milliseconds()):
+		return errors.New("lineage that ends before it starts, or after more than 7 days")
+	case len(s.profile.context) > MaxContextLength:
+		return fmt.Errorf("context of %d bytes", len(s.profile.context))
+	case len(chain)+len(appData)+len(s.profile.opaque) > maxVariable:
+		return errors.New("too long")
+	case !validVectors24(chain):
+		return errors.New("client chain")
+	case !validVectors16(appData):
+		return errors.New("application data")
+	}
+	return checkExtensions(extensions)
+}
+
+// checkExtensions passes over the extensions of a session; none is known yet.
+func checkExtensions(extensions []byte) error {
+	r := reader{String: extensions}
+	previous := -1
+	for !r.Empty() {
+		kind := int(r.uint16())
+		r.bytes16()
+		if r.failed || kind <= previous {
+			return errors.New("extensions")
+		}
+		if kind >= 0x8000 {
+			return fmt.Errorf("unknown extension %#04x, made by a newer version", kind)
+		}
+		previous = kind
+	}
+	return nil
+}
+
+// A reader reads like a [cryptobyte.String] and remembers whether anything was missing.
+type reader struct {
+	cryptobyte.String
+	failed bool
+}
+
+func (r *reader) check(ok bool) {
+	if !ok {
+		r.failed = true
+		r.String = nil
+	}
+}
+
+func (r *reader) uint8() (v uint8)   { r.check(r.ReadUint8(&v)); return v }
+func (r *reader) uint16() (v uint16) { r.check(r.ReadUint16(&v)); return v }
+func (r *reader) uint32() (v uint32) { r.check(r.ReadUint32(&v)); return v }
+
+// milliseconds reads a time or a duration; one past the year 280,000 is malformed, so that sums do not overflow.
+func (r *reader) milliseconds() milliseconds {
+	var v uint64
+	r.check(r.ReadUint64(&v))
+	r.check(v <= maxMilliseconds)
+	return milliseconds(v)
+}
+
+const maxMilliseconds = 1 << 53
+
+func (r *reader) copy(dst []byte) { r.check(r.CopyBytes(dst)) }
+
+// copy8 copies an opaque<0..len(dst)> and returns its length.
+func (r *reader) copy8(dst []byte) int {
+	v := r.bytes8()
+	r.check(len(v) <= len(dst))
+	return copy(dst, v)
+}
+
+func (r *reader) bytes8() []byte {
+	var v cryptobyte.String
+	r.check(r.ReadUint8LengthPrefixed(&v))
+	return v
+}
+
+func (r *reader) bytes16() []byte {
+	var v cryptobyte.String
+	r.check(r.ReadUint16LengthPrefixed(&v))
+	return v
+}
+
+func (r *reader) bytes24() []byte {
+	var v cryptobyte.String
+	r.check(r.ReadUint24LengthPrefixed(&v))
+	return v
+}
+
+// encodeVectors24 encodes elements as opaque<1..2^24-1> each, one behind the other.
+func encodeVectors24(elements [][]byte) ([]byte, error) {
+	if len(elements) == 0 {
+		return nil, nil
+	}
+	w := cryptobyte.NewBuilder(nil)
+	for _, element := range elements {
+		if len(element) == 0 {
+			return nil, errors.New("empty element")
+		}
+		w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(element) })
+	}
+	return w.Bytes()
+}
+
+// encodeVectors16 encodes elements as opaque<0..2^16-1> each, one behind the other.
+func encodeVectors16(elements [][]byte) ([]byte, error) {
+	if len(elements) == 0 {
+		return nil, nil
+	}
+	w := cryptobyte.NewBuilder(nil)
+	for _, element := range elements {
+		w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(element) })
+	}
+	return w.Bytes()
+}
+
+func validVectors24(b []byte) bool {
+	r := reader{String: b}
+	for !r.Empty() {
+		r.check(len(r.bytes24()) > 0)
+	}
+	return !r.failed
+}
+
+func validVectors16(b []byte) bool {
+	r := reader{String: b}
+	for !r.Empty() {
+		r.bytes16()
+	}
+	return !r.failed
+}
+
+// decodeVectors24 is the reverse of encodeVectors24, of an encoding known to be valid.
+func decodeVectors24(encoded string) [][]byte {
+	var elements [][]byte
+	for r := (reader{String: []byte(encoded)}); !r.Empty(); {
+		elements = append(elements, r.bytes24())
+	}
+	return elements
+}
+
+// decodeVectors16 is the reverse of encodeVectors16, of an encoding known to be valid.
+func decodeVectors16(encoded string) [][]byte {
+	var elements [][]byte
+	for r := (reader{String: []byte(encoded)}); !r.Empty(); {
+		elements = append(elements, r.bytes16())
+	}
+	return elements
+}

@@ -1,0 +1,79 @@
+package reprise
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"net"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// A Scope is where a session may be resumed: only in the scope that made it. It is a digest of the session ID
+// context, the transport, the server name, the client-certificate policy and the subjects of the client CAs, taken from
+// the configuration finally chosen for a connection. Nothing in it differs between the nodes of a fleet, and the
+// server certificate is not in it, so that its renewal costs no session.
+//
+// Without this, a session made where client certificates are not asked for resumes where they are, and one virtual
+// host's authenticated client is another's (CVE-2025-68121 was of this kind).
+type Scope [sha256.Size]byte
+
+// String returns the first 12 hex digits of the scope, to compare nodes by. A scope is no secret.
+func (s Scope) String() string { return hex.EncodeToString(s[:6]) }
+
+// A Transport is what carries the TLS handshake. Sessions of one do not resume in the other, because QUIC's carry
+// parameters and early data that TCP does not know.
+type Transport uint8
+
+const (
+	// TCP is a stream: every net.Conn.
+	TCP Transport = iota
+	// QUIC is RFC 9001.
+	QUIC
+)
+
+// MaxContextLength is the length in bytes of the longest session ID context (SSL_MAX_SID_CTX_LENGTH).
+const MaxContextLength = 32
+
+// newScope digests a connection's configuration. Each part has its length before it.
+func newScope(context []byte, transport Transport, serverName string, auth tls.ClientAuthType, cas *x509.CertPool) Scope {
+	var w cryptobyte.Builder
+	part := func(v []byte) { w.AddUint32LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(v) }) }
+
+	part([]byte("reprise scope 1"))
+	part(context)
+	w.AddUint8(uint8(transport))
+	part([]byte(serverName))
+	w.AddUint8(uint8(auth))
+	if auth != tls.NoClientCert {
+		for _, subject := range sortedSubjects(cas) {
+			part(subject)
+		}
+	}
+	return sha256.Sum256(w.BytesOrPanic())
+}
+
+// sortedSubjects returns the subjects of pool in an order that does not depend on how it was filled. The deprecation
+// of Subjects is about system roots, which it leaves out; those are no set of client CAs anyone chose.
+func sortedSubjects(pool *x509.CertPool) [][]byte {
+	if pool == nil {
+		return nil
+	}
+	subjects := pool.Subjects() //nolint:staticcheck // SA1019: see above
+	slices.SortFunc(subjects, bytes.Compare)
+	return subjects
+}
+
+// canonicalServerName returns name as two spellings of one host name have in common: in lower case and without a
+// trailing dot. Literal addresses are no server names (RFC 6066, section 3).
+func canonicalServerName(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if net.ParseIP(name) != nil {
+		return ""
+	}
+	return strings.ToLower(name)
+}

@@ -1,0 +1,28 @@
+package reprise
+
+// Stats are the counters of SSL_CTX_sess_number(3) and a few more, at one moment. Counters never go back.
+type Stats struct {
+	// Number is how many sessions are in the internal cache now; Unconfirmed of them are of clients that have
+	// not proved themselves.
+	Number, Unconfirmed int
+	// Accept counts server connections begun, AcceptGood the handshakes completed, resumed ones included.
+	Accept, AcceptGood uint64
+	// Hits counts sessions resumed, wherever they were found; CallbackHits those that the get callback returned,
+	// whether or not they were resumed then.
+	Hits, CallbackHits uint64
+	// Misses counts lookups in the internal cache that found nothing, whatever the get callback then did.
+	Misses uint64
+	// Timeouts counts sessions that were found and had expired. Flushing does not count.
+	Timeouts uint64
+	// CacheFull counts sessions evicted to make room.
+	CacheFull uint64
+	// NotKept counts sessions of unconfirmed clients that were neither kept nor announced, because their source
+	// address has made too many (see [Options.UnconfirmedPerSource]).
+	NotKept uint64
+	// CallbackPanics counts callbacks that panicked.
+	CallbackPanics uint64
+	// Outcomes counts completed handshakes by their [Reason].
+	Outcomes map[Reason]uint64
+	// Removals counts calls of the remove callback for sessions that were resident, by their [Removal].
+	Removals map[Removal]uint64
+}
