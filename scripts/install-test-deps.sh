@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Sees to it that the programs that the tests run are there. As root on Debian it installs what is missing; else it
+# says what is. With CI set, what is still missing at the end is a failure; without, the tests that need it skip.
+set -euo pipefail
+
+# A program that the tests run, and the Debian package that has it. What the machine has in another way is not
+# installed again. javac stands for a JDK, which runs a .java file as it is.
+needs=(
+  "gcc gcc"
+  "openssl openssl"
+  "curl curl"
+  "gnutls-cli gnutls-bin"
+  "python3 python3"
+  "node nodejs"
+  "javac default-jdk-headless"
+  "redis-server redis-server"
+)
+
+missing() {
+  local need
+  for need in "${needs[@]}"; do
+    command -v "${need% *}" >/dev/null || echo "${need#* }"
+  done
+}
+
+# install_quietly installs packages and starts none of their services: a Redis on its usual port is nothing that a
+# test wants. Debian asks policy-rc.d before it starts a service; 101 means no.
+install_quietly() {
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"
+}
+
+read -r -d '' -a packages < <(missing) || true
+if [ ${#packages[@]} -eq 0 ]; then
+  exit 0
+fi
+
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+  echo "installing ${packages[*]}"
+  install_quietly "${packages[@]}" || true
+  read -r -d '' -a packages < <(missing) || true
+fi
+
+if [ ${#packages[@]} -gt 0 ]; then
+  echo "Missing for the tests: ${packages[*]}" >&2
+  echo "On Debian, install them with: sudo apt-get install --no-install-recommends ${packages[*]}" >&2
+  if [ -n "${CI:-}" ]; then
+    exit 1
+  fi
+  echo "Tests that need them are skipped." >&2
+fi
