@@ -6,7 +6,6 @@ set -euo pipefail
 # A program that the tests run, and the Debian package that has it. What the machine has in another way is not
 # installed again. javac stands for a JDK, which runs a .java file as it is.
 needs=(
-  "gcc gcc"
   "openssl openssl"
   "curl curl"
   "gnutls-cli gnutls-bin"
@@ -23,8 +22,8 @@ missing() {
   done
 }
 
-# install_quietly installs packages and starts none of their services: a Redis on its usual port is nothing that a
-# test wants. Debian asks policy-rc.d before it starts a service; 101 means no.
+# install_quietly installs packages and starts none of their services, neither now nor at the next boot: a Redis on its
+# usual port is nothing that a test wants. Debian asks policy-rc.d before it starts a service; 101 means no.
 install_quietly() {
   local policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
@@ -34,6 +33,9 @@ install_quietly() {
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"
+  if [[ " $* " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
+    systemctl --quiet disable redis-server || true
+  fi
 }
 
 read -r -d '' -a packages < <(missing) || true
