@@ -1,7 +1,7 @@
 package reprise
 
 import (
-	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,8 +27,11 @@ type Cache struct {
 	keys      atomic.Pointer[FleetKeys]
 	mode      atomic.Uint32
 	timeout   atomic.Int64
-	context   atomic.Pointer[[]byte]
+	context   atomic.Pointer[string]
 	callbacks atomic.Pointer[callbacks]
+	internal  *internalCache
+	sources   sources
+	chains    chainVerifier
 	counters  counters
 	logger    *slog.Logger
 }
@@ -62,11 +65,35 @@ type Options struct {
 
 // New makes a cache in [ModeServer] with [DefaultSize] and [DefaultTimeout].
 func New(o Options) (*Cache, error) {
-	if len(o.Context) > MaxContextLength {
-		return nil, fmt.Errorf("reprise: session ID context of %d bytes, at most %d are allowed", len(o.Context), MaxContextLength)
+	if err := checkContext(o.Context); err != nil {
+		return nil, err
 	}
-	panic("TODO")
+	if o.Keys == nil {
+		o.Keys = RandomFleetKeys()
+	}
+	if o.LookupTimeout <= 0 {
+		o.LookupTimeout = DefaultLookupTimeout
+	}
+	if o.UnconfirmedPerSource == 0 {
+		o.UnconfirmedPerSource = DefaultUnconfirmedPerSource
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	c := &Cache{options: o, internal: newInternalCache(DefaultSize), logger: o.Logger}
+	c.keys.Store(o.Keys)
+	c.mode.Store(uint32(ModeServer))
+	c.timeout.Store(int64(DefaultTimeout))
+	c.callbacks.Store(&callbacks{})
+	context := string(o.Context)
+	c.context.Store(&context)
+	return c, nil
 }
+
+func (c *Cache) now() milliseconds { return toMilliseconds(c.options.Now()) }
 
 // ErrClosed is returned by operations on a cache that was closed.
 var ErrClosed = errors.New("reprise: cache closed")
@@ -78,26 +105,54 @@ func (c *Cache) Mode() Mode { return Mode(c.mode.Load()) }
 func (c *Cache) SetMode(m Mode) (old Mode) { return Mode(c.mode.Swap(uint32(m))) }
 
 // Size returns how many sessions the internal cache may hold, 0 if there is no limit.
-func (c *Cache) Size() int { panic("TODO") }
+func (c *Cache) Size() int {
+	return int(c.internal.limit.Load())
+}
 
 // SetSize sets how many sessions the internal cache may hold and returns the old size; 0 means no limit
 // (SSL_CTX_sess_set_cache_size(3)). Sessions over a lowered size are evicted at the next entry. A negative size
 // changes nothing.
-func (c *Cache) SetSize(n int) (old int) { panic("TODO") }
+func (c *Cache) SetSize(n int) (old int) {
+	if n < 0 {
+		return c.Size()
+	}
+	return int(c.internal.limit.Swap(int64(n)))
+}
 
 // Timeout returns how long new sessions may be resumed.
 func (c *Cache) Timeout() time.Duration { return time.Duration(c.timeout.Load()) }
 
 // SetTimeout sets how long new sessions may be resumed and returns the old value (SSL_CTX_set_timeout(3)); 0 or less
 // means [DefaultTimeout]. Sessions there are keep theirs.
-func (c *Cache) SetTimeout(d time.Duration) (old time.Duration) { panic("TODO") }
+func (c *Cache) SetTimeout(d time.Duration) (old time.Duration) {
+	if d <= 0 {
+		d = DefaultTimeout
+	}
+	return time.Duration(c.timeout.Swap(int64(d)))
+}
 
 // Context returns the session ID context.
-func (c *Cache) Context() []byte { panic("TODO") }
+func (c *Cache) Context() []byte {
+	return []byte(*c.context.Load())
+}
 
 // SetContext sets the session ID context for connections that begin from now on
 // (SSL_CTX_set_session_id_context(3)). It returns an error if it is longer than [MaxContextLength].
-func (c *Cache) SetContext(context []byte) error { panic("TODO") }
+func (c *Cache) SetContext(context []byte) error {
+	if err := checkContext(context); err != nil {
+		return err
+	}
+	s := string(context)
+	c.context.Store(&s)
+	return nil
+}
+
+func checkContext(context []byte) error {
+	if len(context) > MaxContextLength {
+		return fmt.Errorf("reprise: session ID context of %d bytes, at most %d are allowed", len(context), MaxContextLength)
+	}
+	return nil
+}
 
 // Keys returns the fleet keys.
 func (c *Cache) Keys() *FleetKeys { return c.keys.Load() }
@@ -107,48 +162,169 @@ func (c *Cache) SetKeys(k *FleetKeys) { c.keys.Store(k) }
 
 // Handle returns a name for a session that is safe to show: the first 12 hex digits of its store key. It says nothing
 // about the ID, and is the same on every node that has the fleet key.
-func (c *Cache) Handle(id SessionID) string { panic("TODO") }
+func (c *Cache) Handle(id SessionID) string {
+	key := c.Keys().handleKey(id).storeKey(id)
+	return hex.EncodeToString(key[:6])
+}
 
 // Add puts a session into the internal cache as [SSL_CTX_add_session(3)] does, without calling the new callback, and
 // whatever the mode is. If a session of that ID is there, it is removed as [RemovedReplaced]. Add returns
 // [ErrClosed] after Close.
 //
 // [SSL_CTX_add_session(3)]: https://docs.openssl.org/3.0/man3/SSL_CTX_add_session/
-func (c *Cache) Add(s *Session) error { panic("TODO") }
+func (c *Cache) Add(s *Session) error {
+	_, err := c.enter(s, false)
+	return err
+}
+
+// enter puts a session into the confirmed part of the internal cache, after it has made room.
+func (c *Cache) enter(s *Session, announce bool) (*announcement, error) {
+	return c.enterPart(s, confirmed, announce)
+}
+
+func (c *Cache) enterPart(s *Session, p part, announce bool) (*announcement, error) {
+	if old, _ := c.internal.remove(&s.id, RemovedReplaced); old != nil {
+		c.callRemove(old, RemovedReplaced, true)
+	}
+	if c.internal.closed.Load() {
+		return nil, ErrClosed
+	}
+	if !c.internal.reserve(p, c.evicted) {
+		return nil, errNoRoom
+	}
+	e := c.internal.enter(s, p, announce)
+	if e.replaced != nil { // somebody else has added it since
+		c.callRemove(e.replaced, RemovedReplaced, true)
+	}
+	if !e.entered {
+		return nil, ErrClosed
+	}
+	return e.announcement, nil
+}
+
+// errNoRoom: confirmed sessions fill the cache, and an unconfirmed one may not evict them.
+var errNoRoom = errors.New("reprise: no room for an unconfirmed session")
+
+// adopt puts a session that the get callback returned into the internal cache, unless it was removed since.
+func (c *Cache) adopt(s *Session, p part, since mark) {
+	if !c.internal.closed.Load() && c.internal.reserve(p, c.evicted) {
+		c.internal.adopt(s, p, since)
+	}
+}
+
+func (c *Cache) evicted(s *Session) {
+	c.counters.cacheFull.Add(1)
+	c.callRemove(s, RemovedEvicted, true)
+}
+
+// announce calls the new callback for a session and keeps it in the internal cache, as far as the mode allows.
+func (c *Cache) announce(s *Session, p part) {
+	var a *announcement
+	if c.Mode()&ModeNoInternalStore == 0 {
+		var err error
+		if a, err = c.enterPart(s, p, true); errors.Is(err, ErrClosed) {
+			return
+		}
+	}
+	keep := c.callNew(s)
+	if a == nil {
+		return
+	}
+	removed, why := c.internal.settle(a, keep)
+	switch {
+	case removed && keep:
+		c.callRemove(s, why, true)
+	case removed && why.Final():
+		c.callRemove(s, why, false)
+	}
+}
 
 // Remove removes the session from the internal cache and, by the remove callback, from the external one
 // (SSL_CTX_remove_session(3)). The callback is called whether or not the session was resident. Remove reports
 // whether it was. A lookup that is under way does not bring it back.
-func (c *Cache) Remove(s *Session) (wasResident bool) { panic("TODO") }
+func (c *Cache) Remove(s *Session) (wasResident bool) {
+	return c.RemoveWith(s, RemovedExplicitly)
+}
 
 // RemoveWith is [Cache.Remove] with another reason than [RemovedExplicitly].
-func (c *Cache) RemoveWith(s *Session, why Removal) (wasResident bool) { panic("TODO") }
+func (c *Cache) RemoveWith(s *Session, why Removal) (wasResident bool) {
+	old, resident := c.internal.remove(&s.id, why)
+	switch {
+	case old != nil:
+		c.callRemove(old, why, true)
+	case !resident && why.Final():
+		c.callRemove(s, why, false)
+	}
+	return resident
+}
 
 // Forget removes the session id from the internal cache because another node removed it: the remove callback is called with
 // [RemovedElsewhere] if it was resident.
-func (c *Cache) Forget(id SessionID) (wasResident bool) { panic("TODO") }
+func (c *Cache) Forget(id SessionID) (wasResident bool) {
+	old, resident := c.internal.remove(&id, RemovedElsewhere)
+	if old != nil {
+		c.callRemove(old, RemovedElsewhere, true)
+	}
+	return resident
+}
 
 // Flush removes the sessions that expire before t, the first to expire first (SSL_CTX_flush_sessions(3)): as
 // [RemovedExpired] if they have expired, else as [RemovedFlushed]. The zero time flushes all.
-func (c *Cache) Flush(t time.Time) { panic("TODO") }
+func (c *Cache) Flush(t time.Time) {
+	before := noExpiry
+	if !t.IsZero() {
+		before = toMilliseconds(t)
+	}
+	now := c.now()
+	c.flush(min(before, now), RemovedExpired)
+	c.flush(before, RemovedFlushed)
+}
+
+// flush removes the sessions that expire before the given time. It ends even if others enter as fast as it removes.
+func (c *Cache) flush(before milliseconds, why Removal) {
+	for range c.internal.total.Load() {
+		s, removed := c.internal.removeFirst(confirmed, before, why)
+		if !removed {
+			return
+		}
+		if s != nil {
+			c.callRemove(s, why, true)
+		}
+	}
+}
 
 // Lookup returns the session id of the internal cache, or nil. It asks no callback, checks nothing and counts nothing.
-func (c *Cache) Lookup(id SessionID) *Session { panic("TODO") }
+func (c *Cache) Lookup(id SessionID) *Session {
+	s := new(Session)
+	if !c.internal.load(&id, s) {
+		return nil
+	}
+	return s
+}
+
+// LookupInto is [Cache.Lookup] into memory of the caller, without allocating. It reports whether the session was found; dst
+// must not be shared with anyone who takes sessions for immutable.
+func (c *Cache) LookupInto(id SessionID, dst *Session) bool {
+	return c.internal.load(&id, dst)
+}
 
 // All calls f for each session of the internal cache, in no particular order, until f returns false. Sessions that enter or
 // leave meanwhile may or may not be seen. f may call the cache.
-func (c *Cache) All(f func(*Session) bool) { panic("TODO") }
-
-// Stats returns the counters.
-func (c *Cache) Stats() Stats { panic("TODO") }
+func (c *Cache) All(f func(*Session) bool) {
+	c.internal.all(f)
+}
 
 // Close removes every session, with [RemovedClosed], the first to expire first (SSL_CTX_free(3)). Afterwards nothing enters the
 // cache; handshakes go on in full. An external cache keeps its records. Close may be called more than once.
-func (c *Cache) Close() error { panic("TODO") }
-
-type counters struct {
-	callbackPanics atomic.Uint64
-	removals       [numRemovals]atomic.Uint64
+func (c *Cache) Close() error {
+	c.internal.close()
+	for {
+		s, removed := c.internal.removeFirst(confirmed, noExpiry, RemovedClosed)
+		if !removed {
+			return nil
+		}
+		if s != nil {
+			c.callRemove(s, RemovedClosed, true)
+		}
+	}
 }
-
-var _ = context.Background

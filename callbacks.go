@@ -2,6 +2,7 @@ package reprise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -170,4 +171,16 @@ func (c *Cache) callTake(ctx context.Context, s *Session) (taken bool, err error
 	}
 	defer c.guard("take", &err)
 	return f(ctx, s)
+}
+
+func (c *Cache) callGenerateID() (id SessionID, err error) {
+	f := c.GenerateID()
+	if f == nil {
+		return c.Keys().newID(), nil
+	}
+	defer c.guard("generate ID", &err)
+	if id, err = f(c); err == nil && id.IsZero() {
+		err = errors.New("reprise: the generate ID callback made an empty ID")
+	}
+	return id, err
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -22,8 +24,33 @@ import (
 // Nothing that the peer does before Complete removes a session, but for Take. The methods may be called from different
 // goroutines; those of the handshake one after the other.
 type Connection struct {
-	cache *Cache
-	info  ConnectionInfo
+	cache      *Cache
+	info       ConnectionInfo
+	serverName string
+	scope      Scope
+	parent     context.Context
+
+	// For the goroutine of the handshake alone.
+	external context.Context // of all calls to the external cache, with their deadline; made for the first
+	cancel   context.CancelFunc
+	lookups  int
+
+	mu       sync.Mutex // never held while a callback runs
+	reason   Reason
+	found    found // what the last successful Lookup found
+	resumed  bool  // the engine resumes it
+	last     *Session
+	pending  []*Session // made, not announced yet
+	complete bool
+	ended    bool
+}
+
+// found is a session that may be resumed, and how it was found.
+type found struct {
+	session  *Session
+	external bool
+	since    mark // when the lookup began
+	chains   [][]*x509.Certificate
 }
 
 // ConnectionInfo is what the cache must know of a connection's configuration, as finally chosen for it.
@@ -53,7 +80,26 @@ var ErrContextRequired = errors.New("reprise: client certificates need a session
 
 // Accept begins a server connection. The deadline of its lookups begins at the first of them; they end with ctx at the
 // latest. An error means that the connection must go on without resumption and without sessions.
-func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, error) { panic("TODO") }
+func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, error) {
+	c.counters.accept.Add(1)
+	if c.internal.closed.Load() {
+		return nil, ErrClosed
+	}
+	sessionContext := *c.context.Load()
+	if info.Context != nil {
+		if err := checkContext(info.Context); err != nil {
+			return nil, err
+		}
+		sessionContext = string(info.Context)
+	}
+	if info.ClientAuth != tls.NoClientCert && sessionContext == "" {
+		return nil, ErrContextRequired
+	}
+	info.Context = []byte(sessionContext)
+	n := &Connection{cache: c, info: info, serverName: canonicalServerName(info.ServerName), parent: ctx}
+	n.scope = newScope(info.Context, info.Transport, n.serverName, info.ClientAuth, info.ClientCAs)
+	return n, nil
+}
 
 // An Offer is what the ClientHello allows a session to be resumed with.
 type Offer struct {
@@ -73,7 +119,97 @@ type Offer struct {
 //
 // With [ExtendedMasterSecret] it may return a session too: the ClientHello lacks the extension that the session was
 // made with, and the engine must abort the handshake (RFC 7627, section 5.3).
-func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) { panic("TODO") }
+func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
+	if len(id) == 0 {
+		return nil, n.Reason()
+	}
+	f, reason := n.find(id)
+	if f.session != nil {
+		reason, f.chains = n.decide(f.session, &offer, n.cache.now())
+	}
+	n.settle(f, reason)
+	switch {
+	case reason == Resumed:
+		return f.session, Resumed
+	case reason == Expired:
+		n.expired(f)
+	case reason == ExtendedMasterSecret && f.session.ExtendedMasterSecret():
+		return f.session, ExtendedMasterSecret
+	}
+	return nil, reason
+}
+
+// settle notes how the lookup or the take of a session ended.
+func (n *Connection) settle(f found, reason Reason) {
+	if reason != Resumed {
+		f = found{}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.found, n.reason = f, reason
+}
+
+// find looks for the session in the internal cache, then by the get callback.
+func (n *Connection) find(id []byte) (found, Reason) {
+	c := n.cache
+	sessionID, err := MakeSessionID(id)
+	if n.lookups++; err != nil || n.lookups > MaxLookups {
+		return found{}, Unknown
+	}
+	f := found{since: c.internal.mark(&sessionID)}
+	if c.Mode()&ModeNoInternalLookup == 0 {
+		if f.session = c.Lookup(sessionID); f.session != nil {
+			return f, Resumed
+		}
+		c.counters.misses.Add(1)
+	}
+	if c.GetCallback() == nil {
+		return f, Unknown
+	}
+	f.external = true
+	session, err := c.callGet(n.lookupContext(), sessionID)
+	switch {
+	case err != nil:
+		return f, storeReason(err)
+	case session == nil:
+		return f, Unknown
+	case session.id != sessionID:
+		c.logger.Error("reprise: the get callback returned another session than it was asked for", "session", c.Handle(sessionID))
+		return f, StoreError
+	}
+	c.counters.callbackHits.Add(1)
+	if c.internal.removedSince(&sessionID, f.since) {
+		return f, Unknown
+	}
+	f.session = session
+	return f, Resumed
+}
+
+// lookupContext returns the context of all that this handshake asks of the external cache.
+func (n *Connection) lookupContext() context.Context {
+	if n.external == nil {
+		n.external, n.cancel = context.WithTimeout(n.parent, n.cache.options.LookupTimeout)
+	}
+	return n.external
+}
+
+func storeReason(err error) Reason {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return StoreTimeout
+	}
+	return StoreError
+}
+
+// expired counts a session that was found past its time, and ends its residence.
+func (n *Connection) expired(f found) {
+	n.cache.counters.timeouts.Add(1)
+	if f.external {
+		return
+	}
+	if s := n.cache.internal.removeExpired(&f.session.id, n.cache.now()); s != nil {
+		n.cache.callRemove(s, RemovedExpired, true)
+	}
+}
 
 // MaxLookups is how many session IDs of one connection are looked up at most, however many identities a ClientHello
 // offers.
@@ -82,10 +218,50 @@ const MaxLookups = 5
 // Take takes the session that Lookup returned if it is for single use: from this cache and, by the take callback, from
 // the external one. It returns [Resumed] if the session may be resumed now, and why not otherwise. Sessions that may be used
 // again are not touched. An engine calls it as late as it can, at best after the peer has proved that it has the secret.
-func (n *Connection) Take(s *Session) Reason { panic("TODO") }
+func (n *Connection) Take(s *Session) Reason {
+	if !s.SingleUse() {
+		return Resumed
+	}
+	reason := n.take(s)
+	n.settle(n.found, reason)
+	return reason
+}
+
+func (n *Connection) take(s *Session) Reason {
+	c := n.cache
+	if c.TakeCallback() == nil {
+		old, resident, taken := c.internal.takeOnce(&s.id, n.found.since)
+		if !taken {
+			return Used
+		}
+		c.removedUsed(s, old, resident)
+		return Resumed
+	}
+	taken, err := c.callTake(n.lookupContext(), s)
+	if err != nil {
+		return storeReason(err) // it may have been taken, or not: the next attempt will tell
+	}
+	old, resident := c.internal.remove(&s.id, RemovedUsed)
+	c.removedUsed(s, old, resident)
+	if !taken {
+		return Used
+	}
+	return Resumed
+}
+
+// removedUsed calls the remove callback for a session that was taken. old is nil if its announcer will call.
+func (c *Cache) removedUsed(s, old *Session, resident bool) {
+	if old != nil || !resident {
+		c.callRemove(s, RemovedUsed, resident)
+	}
+}
 
 // Resumed tells that the engine resumes s. It takes effect with [Connection.Complete].
-func (n *Connection) Resumed(s *Session) { panic("TODO") }
+func (n *Connection) Resumed(s *Session) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.resumed = n.found.session == s
+}
 
 // NewSession makes a session of this connection: with a new ID, the scope and server name of the connection, the cache's timeout
 // unless p has one, and the lineage of the session that was resumed, or a new one that ends with the
@@ -93,17 +269,132 @@ func (n *Connection) Resumed(s *Session) { panic("TODO") }
 //
 // The fields of p that say so are set here. An error means that no session can be made; the handshake goes on without.
 func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certificate) (*Session, error) {
-	panic("TODO")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.cache
+	if c.Mode()&ModeServer == 0 {
+		return nil, errNoCaching
+	}
+	id, err := c.newID()
+	if err != nil {
+		return nil, err
+	}
+	p.ID = id
+	p.Created = c.options.Now()
+	p.Context = n.info.Context
+	p.Scope = n.scope
+	p.ServerName = n.serverName
+	p.SingleUse = p.SingleUse || c.options.SingleUse
+	if p.Timeout == 0 {
+		p.Timeout = c.Timeout()
+	}
+	if n.resumed {
+		p.Lineage = n.found.session.Lineage()
+		p.Lineage.Generation++
+	} else {
+		p.Lineage = Lineage{}
+		if p.Lineage.End, err = endOfTrust(verifiedChains, p.PeerCertificates); err != nil {
+			return nil, err
+		}
+	}
+	s, err := NewSession(p)
+	if err != nil {
+		return nil, err
+	}
+	n.last = s
+	n.pending = append(n.pending, s)
+	return s, nil
 }
 
-// Complete tells that the handshake is complete. confirmed tells that the peer has proved itself: its Finished, its
+// errNoCaching: the mode lacks [ModeServer].
+var errNoCaching = errors.New("reprise: the mode caches no server sessions")
+
+// newID makes the ID of a new session, by the application's callback or under the current fleet key.
+func (c *Cache) newID() (SessionID, error) {
+	const attempts = 10
+	for range attempts {
+		id, err := c.callGenerateID()
+		if err != nil {
+			return SessionID{}, err
+		}
+		if !c.internal.contains(&id) {
+			return id, nil
+		}
+	}
+	return SessionID{}, fmt.Errorf("reprise: %d session IDs in a row were in use already", attempts)
+}
+
+// Complete tells that the handshake is complete. isConfirmed tells that the peer has proved itself: its Finished, its
 // CertificateVerify or the binder of its PSK was verified. Then the resumption counts, and the sessions made are kept and announced by
 // the new callback. Unconfirmed sessions are announced too, but lie in a part of the cache that can't push out confirmed
 // ones, and are bounded for each source address.
 //
 // An engine that makes sessions later, such as tickets on demand, calls Complete again after them; only the first
 // call counts the handshake.
-func (n *Connection) Complete(confirmed bool) { panic("TODO") }
+func (n *Connection) Complete(isConfirmed bool) {
+	first, pending := n.finish()
+	f, resumed := n.found, n.resumed
+
+	p := unconfirmed
+	if isConfirmed {
+		p = confirmed
+	}
+	if first && resumed {
+		n.countResumption(f, p)
+	}
+	for _, s := range pending {
+		if p == unconfirmed && !n.cache.sources.allow(n.info.RemoteAddr, n.cache.options.UnconfirmedPerSource, n.cache.now()) {
+			n.cache.counters.notKept.Add(1)
+			continue
+		}
+		n.cache.announce(s, p)
+	}
+	if first {
+		n.cache.countHandshake(n.Reason())
+	}
+}
+
+// finish returns the sessions made since the last call, and whether this is the first; then it settles the outcome of
+// what the client offered.
+func (n *Connection) finish() (first bool, pending []*Session) {
+	if n.cancel != nil {
+		n.cancel()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	first, pending = !n.complete, n.pending
+	n.complete, n.pending = true, nil
+	if n.reason == Resumed && !n.resumed {
+		n.reason = Refused
+	}
+	return first, pending
+}
+
+// countResumption counts the resumption of f, and keeps f if it came from the external cache.
+func (n *Connection) countResumption(f found, p part) {
+	c := n.cache
+	c.counters.hits.Add(1)
+	mode := c.Mode()
+	if f.session.SingleUse() || mode&ModeServer == 0 {
+		return
+	}
+	if f.external && mode&ModeNoInternalStore == 0 {
+		c.adopt(f.session, p, f.since)
+	} else if p == confirmed {
+		c.internal.confirm(&f.session.id)
+	}
+	if mode&ModeUpdateTime != 0 {
+		c.internal.touch(&f.session.id, c.now())
+	}
+}
+
+// countHandshake counts a completed handshake, and every 255 of them flushes what has expired.
+func (c *Cache) countHandshake(reason Reason) {
+	c.counters.outcomes[reason].Add(1)
+	if good := c.counters.acceptGood.Add(1); good%255 == 0 && c.Mode()&(ModeServer|ModeNoAutoClear) == ModeServer {
+		c.flush(c.now(), RemovedExpired)
+	}
+}
 
 // An Ending is how a connection ended, after its handshake.
 type Ending struct {
@@ -131,23 +422,71 @@ const (
 
 // End tells how the connection ended. By the cache's [Unclean] rule it removes the connection's session: the last one
 // made, or else the one resumed. Only the first call, after Complete, has an effect.
-func (n *Connection) End(e Ending) { panic("TODO") }
+func (n *Connection) End(e Ending) {
+	n.mu.Lock()
+	judged := n.complete && !n.ended
+	n.ended = true
+	s := n.session()
+	n.mu.Unlock()
+	if !judged || s == nil {
+		return
+	}
+	switch rule := n.cache.options.Unclean; {
+	case rule == UncleanNever:
+	case e.FatalAlert:
+		n.cache.RemoveWith(s, RemovedFatalAlert)
+	case rule == UncleanFatal:
+	case !e.CloseNotifySent, rule == UncleanStrict && !e.CloseNotifyReceived:
+		n.cache.RemoveWith(s, RemovedUnclean)
+	}
+}
 
 // Session returns the connection's session: the last one made, or else the one resumed; nil if there is none.
-func (n *Connection) Session() *Session { panic("TODO") }
+func (n *Connection) Session() *Session {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.session()
+}
+
+func (n *Connection) session() *Session {
+	if n.last == nil && n.resumed {
+		return n.found.session
+	}
+	return n.last
+}
 
 // ResumedSession returns the session that the connection resumed, nil after a full handshake.
-func (n *Connection) ResumedSession() *Session { panic("TODO") }
+func (n *Connection) ResumedSession() *Session {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.resumed {
+		return nil
+	}
+	return n.found.session
+}
 
 // Reason returns how the client's offer ended so far: [Resumed], [NotOffered] or why it was declined. If several were
 // declined, it is the reason of the last.
-func (n *Connection) Reason() Reason { panic("TODO") }
+func (n *Connection) Reason() Reason {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.reason
+}
 
 // Cache returns the cache that the connection belongs to.
 func (n *Connection) Cache() *Cache { return n.cache }
 
 // VerifiedChains returns today's verified chains of a session's client certificate, which Lookup has verified; nil without.
-func (n *Connection) VerifiedChains(s *Session) [][]*x509.Certificate { panic("TODO") }
+func (n *Connection) VerifiedChains(s *Session) [][]*x509.Certificate {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.found.session != s {
+		return nil
+	}
+	return n.found.chains
+}
 
 // Scope returns the scope of the connection.
-func (n *Connection) Scope() Scope { panic("TODO") }
+func (n *Connection) Scope() Scope {
+	return n.scope
+}

@@ -1,5 +1,7 @@
 package reprise
 
+import "sync/atomic"
+
 // Stats are the counters of SSL_CTX_sess_number(3) and a few more, at one moment. Counters never go back.
 type Stats struct {
 	// Number is how many sessions are in the internal cache now; Unconfirmed of them are of clients that have
@@ -25,4 +27,39 @@ type Stats struct {
 	Outcomes map[Reason]uint64
 	// Removals counts calls of the remove callback for sessions that were resident, by their [Removal].
 	Removals map[Removal]uint64
+}
+
+// counters are the parts of [Stats] that are counted.
+type counters struct {
+	accept, acceptGood, hits, callbackHits, misses, timeouts, cacheFull, notKept, callbackPanics atomic.Uint64
+
+	outcomes [numReasons]atomic.Uint64
+	removals [numRemovals]atomic.Uint64
+}
+
+// Stats returns the counters.
+func (c *Cache) Stats() Stats {
+	n := &c.counters
+	s := Stats{
+		Number:         int(c.internal.total.Load()),
+		Unconfirmed:    int(c.internal.unconfirmed.Load()),
+		Accept:         n.accept.Load(),
+		AcceptGood:     n.acceptGood.Load(),
+		Hits:           n.hits.Load(),
+		CallbackHits:   n.callbackHits.Load(),
+		Misses:         n.misses.Load(),
+		Timeouts:       n.timeouts.Load(),
+		CacheFull:      n.cacheFull.Load(),
+		NotKept:        n.notKept.Load(),
+		CallbackPanics: n.callbackPanics.Load(),
+		Outcomes:       make(map[Reason]uint64, numReasons),
+		Removals:       make(map[Removal]uint64, numRemovals),
+	}
+	for i := range n.outcomes {
+		s.Outcomes[Reason(i)] = n.outcomes[i].Load()
+	}
+	for i := range n.removals {
+		s.Removals[Removal(i)] = n.removals[i].Load()
+	}
+	return s
 }

@@ -1,0 +1,92 @@
+package reprise
+
+// An expiryOrder is a heap of the cells of one part of a shard: the first to expire on top, the one that entered
+// earlier among equals.
+type expiryOrder []orderEntry
+
+type orderEntry struct {
+	expiry milliseconds
+	serial uint32 // order of entry; wraps around
+	slot   slot
+}
+
+// before tells whether e goes before f. Serials are compared across their wrap-around: two entries that expire in the
+// same millisecond never lie 2^31 entries apart.
+func (e orderEntry) before(f orderEntry) bool {
+	if e.expiry != f.expiry {
+		return e.expiry < f.expiry
+	}
+	return int32(e.serial-f.serial) < 0
+}
+
+// push and the other methods keep the rank of each cell, which is its place in the heap.
+func (o *expiryOrder) push(c *cells, e orderEntry) {
+	*o = append(*o, e)
+	o.up(c, len(*o)-1)
+}
+
+// remove takes out the entry of the given rank.
+func (o *expiryOrder) remove(c *cells, rank uint32) {
+	h := *o
+	last := len(h) - 1
+	moved := h[last]
+	*o = h[:last]
+	if int(rank) == last {
+		return
+	}
+	h[rank] = moved
+	o.fix(c, int(rank))
+}
+
+// update gives the entry of the given rank another expiry and serial.
+func (o *expiryOrder) update(c *cells, rank uint32, expiry milliseconds, serial uint32) {
+	(*o)[rank].expiry, (*o)[rank].serial = expiry, serial
+	o.fix(c, int(rank))
+}
+
+func (o *expiryOrder) fix(c *cells, i int) {
+	if !o.down(c, i) {
+		o.up(c, i)
+	}
+}
+
+func (o *expiryOrder) up(c *cells, i int) {
+	h := *o
+	e := h[i]
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !e.before(h[parent]) {
+			break
+		}
+		h.set(c, i, h[parent])
+		i = parent
+	}
+	h.set(c, i, e)
+}
+
+func (o *expiryOrder) down(c *cells, i int) (moved bool) {
+	h := *o
+	e := h[i]
+	start := i
+	for {
+		child := 2*i + 1
+		if child >= len(h) {
+			break
+		}
+		if right := child + 1; right < len(h) && h[right].before(h[child]) {
+			child = right
+		}
+		if !h[child].before(e) {
+			break
+		}
+		h.set(c, i, h[child])
+		i = child
+	}
+	h.set(c, i, e)
+	return i != start
+}
+
+func (o expiryOrder) set(c *cells, i int, e orderEntry) {
+	o[i] = e
+	c.at(e.slot).rank = uint32(i)
+}

@@ -1,0 +1,538 @@
+package reprise
+
+import (
+	"hash/maphash"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// An internalCache keeps sessions in memory, in shards with a lock each. Sessions leave it in the order of their expiry, across
+// all shards. It calls nobody: what it removes, it returns.
+//
+// Every session that enters stays for one residence. A residence that begins with an announcement can end while the
+// new callback still runs; then the end is noted in the announcement, for the announcer to deal with.
+type internalCache struct {
+	seed        maphash.Seed
+	limit       atomic.Int64 // 0: none
+	total       atomic.Int64 // sessions, those about to enter included
+	unconfirmed atomic.Int64 // of these
+	serial      atomic.Uint32
+	closed      atomic.Bool
+	shards      [numShards]shard
+}
+
+const numShards = 32
+
+// A part of the cache. A full part makes room by evicting; only the confirmed one may evict from both.
+type part int
+
+const (
+	confirmed part = iota
+	unconfirmed
+)
+
+type shard struct {
+	mu            sync.Mutex
+	index         map[uint64]slot // by fingerprint of the ID
+	cells         cells
+	profiles      profiles
+	order         [2]expiryOrder
+	announcements map[slot]*announcement
+	removals      removalLog
+
+	// first is the top of each order, to be read without the lock.
+	first [2]struct {
+		expiry atomic.Int64
+		serial atomic.Uint32
+	}
+	_ [64]byte // the next shard's lock in a cache line of its own
+}
+
+const noExpiry = milliseconds(math.MaxInt64)
+
+// An announcement is a session that entered the cache and whose new callback has not returned yet.
+type announcement struct {
+	shard   *shard
+	slot    slot
+	removed bool // the session has left already, for the reason why
+	why     Removal
+}
+
+func newInternalCache(limit int) *internalCache {
+	c := &internalCache{seed: maphash.MakeSeed()}
+	c.limit.Store(int64(limit))
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.index = make(map[uint64]slot)
+		s.cells.free = noSlot
+		s.profiles.index = make(map[profile]slot)
+		s.announcements = make(map[slot]*announcement)
+		s.publish(confirmed)
+		s.publish(unconfirmed)
+	}
+	return c
+}
+
+// locate returns the shard of id and its fingerprint there. The seed keeps IDs that others chose from colliding on
+// purpose.
+func (c *internalCache) locate(id *SessionID) (*shard, uint64) {
+	fingerprint := maphash.Bytes(c.seed, id.bytes[:id.length])
+	return &c.shards[fingerprint%numShards], fingerprint
+}
+
+// load reads the session id into dst and reports whether it is there. It does not allocate.
+func (c *internalCache) load(id *SessionID, dst *Session) bool {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.find(fingerprint, id)
+	if at == noSlot {
+		return false
+	}
+	s.load(at, dst)
+	return true
+}
+
+func (c *internalCache) contains(id *SessionID) bool {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.find(fingerprint, id) != noSlot
+}
+
+// An entry is the result of putting a session into the cache.
+type entry struct {
+	entered      bool          // false: the cache is closed, or its unconfirmed part has no room
+	announcement *announcement // if one was asked for
+	replaced     *Session      // the session of the same ID that was there; its residence has ended
+}
+
+// enter puts a session into the cache. Room must be made with reserve before, and is given back if the session takes
+// the place of another.
+func (c *internalCache) enter(session *Session, p part, announce bool) entry {
+	s, fingerprint := c.locate(&session.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.closed.Load() {
+		c.release(p)
+		return entry{}
+	}
+	e := entry{entered: true}
+	if at := s.find(fingerprint, &session.id); at != noSlot {
+		e.replaced = c.removeAt(s, at, RemovedReplaced)
+	}
+	at := s.insert(fingerprint, session, p, c.serial.Add(1))
+	if announce {
+		e.announcement = &announcement{shard: s, slot: at}
+		s.announcements[at] = e.announcement
+		s.cells.at(at).state |= cellAnnouncing
+	}
+	return e
+}
+
+// adopt is enter for a session from outside that need not enter: not if it is there already, and not if it was removed
+// since.
+func (c *internalCache) adopt(session *Session, p part, since mark) bool {
+	s, fingerprint := c.locate(&session.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.closed.Load() || s.removals.has(fingerprint, since) || s.find(fingerprint, &session.id) != noSlot {
+		c.release(p)
+		return false
+	}
+	s.insert(fingerprint, session, p, c.serial.Add(1))
+	return true
+}
+
+// reserve makes room for one session in a part, and reports whether it could. evicted is called for each session that
+// had to go, with no lock held.
+func (c *internalCache) reserve(p part, evicted func(*Session)) bool {
+	for !c.tryReserve(p) {
+		session, removed := c.removeFirst(p, noExpiry, RemovedEvicted)
+		switch {
+		case session != nil:
+			evicted(session)
+		case removed: // its announcer deals with it
+		case p == unconfirmed:
+			return false
+		default:
+			runtime.Gosched() // all of the cache is reserved by others that are about to enter
+		}
+	}
+	return true
+}
+
+func (c *internalCache) tryReserve(p part) bool {
+	limit := c.limit.Load()
+	if p == unconfirmed && !addBelow(&c.unconfirmed, unconfirmedLimit(limit)) {
+		return false
+	}
+	if limit != 0 && !addBelow(&c.total, limit) {
+		c.unconfirmed.Add(-int64(p))
+		return false
+	}
+	if limit == 0 {
+		c.total.Add(1)
+	}
+	return true
+}
+
+func addBelow(n *atomic.Int64, limit int64) bool {
+	for {
+		v := n.Load()
+		if v >= limit {
+			return false
+		}
+		if n.CompareAndSwap(v, v+1) {
+			return true
+		}
+	}
+}
+
+// release gives back what reserve or a cell took.
+func (c *internalCache) release(p part) {
+	c.total.Add(-1)
+	c.unconfirmed.Add(-int64(p))
+}
+
+// unconfirmedLimit is how many sessions the unconfirmed part may hold: a quarter of the cache.
+func unconfirmedLimit(limit int64) int64 {
+	if limit == 0 {
+		return DefaultSize
+	}
+	return max(1, limit/4)
+}
+
+// removeFirst removes the session that expires first in part p and the parts behind it, if it expires before the given
+// time. The session is nil although one was removed if its announcer deals with it.
+func (c *internalCache) removeFirst(p part, before milliseconds, why Removal) (session *Session, removed bool) {
+	for {
+		s, in, first := c.first(p)
+		if s == nil || first.expiry >= before {
+			return nil, false
+		}
+		if session, removed = c.removeTop(s, in, first, why); removed {
+			return session, true
+		}
+	}
+}
+
+// first finds the shard and the part, p or one behind it, with the session that expires first.
+func (c *internalCache) first(p part) (found *shard, in part, first orderEntry) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		for part := p; part <= unconfirmed; part++ {
+			top := orderEntry{
+				expiry: milliseconds(s.first[part].expiry.Load()),
+				serial: s.first[part].serial.Load(),
+			}
+			if top.expiry != noExpiry && (found == nil || top.before(first)) {
+				found, in, first = s, part, top
+			}
+		}
+	}
+	return found, in, first
+}
+
+// removeTop removes the top of an order if it is still the expected one.
+func (c *internalCache) removeTop(s *shard, p part, expected orderEntry, why Removal) (session *Session, removed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.order[p]) == 0 {
+		return nil, false
+	}
+	top := s.order[p][0]
+	if top.expiry != expected.expiry || top.serial != expected.serial {
+		return nil, false
+	}
+	return c.removeAt(s, top.slot, why), true
+}
+
+// remove removes the session id. The session is nil if there was none, or if its announcer deals with it.
+func (c *internalCache) remove(id *SessionID, why Removal) (session *Session, resident bool) {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if why.Final() || why == RemovedElsewhere {
+		s.removals.add(fingerprint)
+	}
+	at := s.find(fingerprint, id)
+	if at == noSlot {
+		return nil, false
+	}
+	return c.removeAt(s, at, why), true
+}
+
+// removeExpired removes the session id if it expired before now.
+func (c *internalCache) removeExpired(id *SessionID, now milliseconds) *Session {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.find(fingerprint, id)
+	if at == noSlot || s.entry(at).expiry >= now {
+		return nil
+	}
+	return c.removeAt(s, at, RemovedExpired)
+}
+
+// takeOnce removes the session id for single use, if nobody has removed it since the mark. Of several callers whose
+// marks are older than the first removal, the first wins.
+func (c *internalCache) takeOnce(id *SessionID, since mark) (session *Session, resident, taken bool) {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removals.has(fingerprint, since) {
+		return nil, false, false
+	}
+	s.removals.add(fingerprint)
+	at := s.find(fingerprint, id)
+	if at == noSlot {
+		return nil, false, true
+	}
+	return c.removeAt(s, at, RemovedUsed), true, true
+}
+
+// confirm moves the session id to the confirmed part.
+func (c *internalCache) confirm(id *SessionID) {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.find(fingerprint, id)
+	if at == noSlot || s.cells.at(at).part() == confirmed {
+		return
+	}
+	e := s.takeOrder(at)
+	s.cells.at(at).state &^= cellUnconfirmed
+	s.addOrder(e)
+	c.unconfirmed.Add(-1)
+}
+
+// touch makes the session id as young as if it were made at now.
+func (c *internalCache) touch(id *SessionID, now milliseconds) {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.find(fingerprint, id)
+	if at == noSlot {
+		return
+	}
+	s.cells.at(at).created = now
+	var session Session
+	s.load(at, &session)
+	s.takeOrder(at)
+	s.addOrder(orderEntry{expiry: session.expiry(), serial: c.serial.Add(1), slot: at})
+}
+
+// settle ends an announcement: the new callback has returned keep. If the residence has ended meanwhile, it returns
+// why; if the session may not be kept, it ends it without a word.
+func (c *internalCache) settle(a *announcement, keep bool) (removed bool, why Removal) {
+	a.shard.mu.Lock()
+	defer a.shard.mu.Unlock()
+	if a.removed {
+		return true, a.why
+	}
+	delete(a.shard.announcements, a.slot)
+	a.shard.cells.at(a.slot).state &^= cellAnnouncing
+	if !keep {
+		c.removeAt(a.shard, a.slot, RemovedExplicitly)
+	}
+	return false, 0
+}
+
+// close lets no session enter any more.
+func (c *internalCache) close() {
+	c.closed.Store(true)
+	for i := range c.shards {
+		// Whoever is entering has seen the cache open and holds the lock; it is in when the lock is free again.
+		c.shards[i].mu.Lock()
+		c.shards[i].mu.Unlock() //nolint:staticcheck // SA2001: a barrier
+	}
+}
+
+// all calls f for each session, until it returns false. It holds no lock meanwhile.
+func (c *internalCache) all(f func(*Session) bool) {
+	for i := range c.shards {
+		for from := slot(0); ; {
+			batch, next := c.shards[i].batch(from)
+			for _, session := range batch {
+				if !f(session) {
+					return
+				}
+			}
+			if next == noSlot {
+				break
+			}
+			from = next
+		}
+	}
+}
+
+// batch returns the sessions of some slots from the given one on, and the slot to go on with.
+func (s *shard) batch(from slot) (sessions []*Session, next slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to := min(from+16*cellsPerChunk, s.cells.unused)
+	for at := from; at < to; at++ {
+		if s.cells.at(at).idLength > 0 {
+			session := new(Session)
+			s.load(at, session)
+			sessions = append(sessions, session)
+		}
+	}
+	if to == s.cells.unused {
+		return sessions, noSlot
+	}
+	return sessions, to
+}
+
+// removeAt ends a residence. It returns the session, or nil if it is still being announced: then the announcer is told.
+func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
+	cell := s.cells.at(at)
+	session := new(Session)
+	s.load(at, session)
+	if cell.state&cellAnnouncing != 0 {
+		a := s.announcements[at]
+		a.removed, a.why = true, why
+		delete(s.announcements, at)
+		session = nil
+	}
+	c.release(cell.part())
+	_, fingerprint := c.locate(&SessionID{length: cell.idLength, bytes: cell.id})
+	s.unlink(fingerprint, at)
+	s.takeOrder(at)
+	s.profiles.release(cell.profile)
+	s.cells.release(at)
+	return session
+}
+
+// find returns the slot of the session id, noSlot if it is not there.
+func (s *shard) find(fingerprint uint64, id *SessionID) slot {
+	at, ok := s.index[fingerprint]
+	if !ok {
+		return noSlot
+	}
+	for at != noSlot {
+		cell := s.cells.at(at)
+		if cell.idLength == id.length && cell.id == id.bytes {
+			return at
+		}
+		at = cell.next
+	}
+	return noSlot
+}
+
+func (s *shard) insert(fingerprint uint64, session *Session, p part, serial uint32) slot {
+	at := s.cells.allocate()
+	cell := s.cells.at(at)
+	cell.store(session)
+	cell.profile = s.profiles.acquire(session.profile)
+	cell.state = 0
+	if p == unconfirmed {
+		cell.state = cellUnconfirmed
+	}
+	cell.next = noSlot
+	if head, ok := s.index[fingerprint]; ok {
+		cell.next = head
+	}
+	s.index[fingerprint] = at
+	s.addOrder(orderEntry{expiry: session.expiry(), serial: serial, slot: at})
+	return at
+}
+
+// unlink takes a cell out of the index.
+func (s *shard) unlink(fingerprint uint64, at slot) {
+	next := s.cells.at(at).next
+	if s.index[fingerprint] != at {
+		previous := s.cells.at(s.index[fingerprint])
+		for previous.next != at {
+			previous = s.cells.at(previous.next)
+		}
+		previous.next = next
+		return
+	}
+	if next == noSlot {
+		delete(s.index, fingerprint)
+	} else {
+		s.index[fingerprint] = next
+	}
+}
+
+func (s *shard) load(at slot, dst *Session) {
+	cell := s.cells.at(at)
+	cell.load(dst, s.profiles.entries[cell.profile].profile)
+}
+
+// entry returns a cell's entry in the order of its part.
+func (s *shard) entry(at slot) orderEntry {
+	cell := s.cells.at(at)
+	return s.order[cell.part()][cell.rank]
+}
+
+func (s *shard) addOrder(e orderEntry) {
+	p := s.cells.at(e.slot).part()
+	s.order[p].push(&s.cells, e)
+	s.publish(p)
+}
+
+func (s *shard) takeOrder(at slot) orderEntry {
+	e := s.entry(at)
+	p := s.cells.at(at).part()
+	s.order[p].remove(&s.cells, s.cells.at(at).rank)
+	s.publish(p)
+	return e
+}
+
+// publish shows the top of an order to those who look without the lock.
+func (s *shard) publish(p part) {
+	top := orderEntry{expiry: noExpiry}
+	if len(s.order[p]) > 0 {
+		top = s.order[p][0]
+	}
+	s.first[p].expiry.Store(int64(top.expiry))
+	s.first[p].serial.Store(top.serial)
+}
+
+// A mark is a moment in a shard's removals.
+type mark uint64
+
+// mark returns the present moment for the session id.
+func (c *internalCache) mark(id *SessionID) mark {
+	s, _ := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removals.now
+}
+
+func (c *internalCache) removedSince(id *SessionID, since mark) bool {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removals.has(fingerprint, since)
+}
+
+// A removalLog remembers the last removals that concern other holders of a session too, so that a lookup that began
+// before does not bring the session back.
+type removalLog struct {
+	now    mark
+	recent [128]uint64 // fingerprints; that of removal number n is at n modulo 128
+}
+
+func (l *removalLog) add(fingerprint uint64) {
+	l.recent[l.now%mark(len(l.recent))] = fingerprint
+	l.now++
+}
+
+// has reports whether a removal was logged since the mark. It says yes too if that was too long ago to know.
+func (l *removalLog) has(fingerprint uint64, since mark) bool {
+	if l.now-since > mark(len(l.recent)) {
+		return true
+	}
+	for n := since; n < l.now; n++ {
+		if l.recent[n%mark(len(l.recent))] == fingerprint {
+			return true
+		}
+	}
+	return false
+}
