@@ -1,0 +1,6 @@
+package tlsstate
+
+var (
+	Specimens = specimens
+	Survives  = survives
+)
