@@ -1,0 +1,106 @@
+package storetest
+
+import (
+	"context"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/store/memory"
+)
+
+// A double is a memory store whose calls can be replaced one by one.
+type double struct {
+	memory.Store
+	put       func(context.Context, reprise.StoreKey, []byte, time.Duration) error
+	get, take lookup
+	delete    func(context.Context, reprise.StoreKey) error
+	each      func(context.Context, func(reprise.StoreKey, []byte, time.Time) bool) error
+	count     func(context.Context) (int, error)
+	sweep     func(context.Context) (int, error)
+	ping      func(context.Context) error
+	clear     func(context.Context) (int, error)
+
+	second  func() reprise.Store
+	restart func() reprise.Store
+}
+
+func (d *double) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
+	if d.put != nil {
+		return d.put(ctx, key, record, lifetime)
+	}
+	return d.Store.Put(ctx, key, record, lifetime)
+}
+
+func (d *double) Get(ctx context.Context, key reprise.StoreKey) ([]byte, bool, error) {
+	if d.get != nil {
+		return d.get(ctx, key)
+	}
+	return d.Store.Get(ctx, key)
+}
+
+func (d *double) Take(ctx context.Context, key reprise.StoreKey) ([]byte, bool, error) {
+	if d.take != nil {
+		return d.take(ctx, key)
+	}
+	return d.Store.Take(ctx, key)
+}
+
+func (d *double) Delete(ctx context.Context, key reprise.StoreKey) error {
+	if d.delete != nil {
+		return d.delete(ctx, key)
+	}
+	return d.Store.Delete(ctx, key)
+}
+
+func (d *double) Each(ctx context.Context, f func(reprise.StoreKey, []byte, time.Time) bool) error {
+	if d.each != nil {
+		return d.each(ctx, f)
+	}
+	return d.Store.Each(ctx, f)
+}
+
+func (d *double) Count(ctx context.Context) (int, error) {
+	if d.count != nil {
+		return d.count(ctx)
+	}
+	return d.Store.Count(ctx)
+}
+
+func (d *double) Sweep(ctx context.Context) (int, error) {
+	if d.sweep != nil {
+		return d.sweep(ctx)
+	}
+	return d.Store.Sweep(ctx)
+}
+
+func (d *double) Ping(ctx context.Context) error {
+	if d.ping != nil {
+		return d.ping(ctx)
+	}
+	return d.Store.Ping(ctx)
+}
+
+func (d *double) Clear(ctx context.Context) (int, error) {
+	if d.clear != nil {
+		return d.clear(ctx)
+	}
+	return d.Store.Clear(ctx)
+}
+
+func (d *double) TakePromise() reprise.TakePromise {
+	return reprise.TakePromise{Atomic: true, Durable: true}
+}
+
+func (d *double) node() reprise.Store {
+	if d.second != nil {
+		return d.second()
+	}
+	return d
+}
+
+func (d *double) restarted() reprise.Store {
+	if d.restart != nil {
+		return d.restart()
+	}
+	return d
+}
