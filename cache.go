@@ -163,7 +163,7 @@ func (c *Cache) SetKeys(k *FleetKeys) { c.keys.Store(k) }
 // Handle returns a name for a session that is safe to show: the first 12 hex digits of its store key. It says nothing
 // about the ID, and is the same on every node that has the fleet key.
 func (c *Cache) Handle(id SessionID) string {
-	key := c.Keys().handleKey(id).storeKey(id)
+	key := c.Keys().handleKey(id, c.options.Now()).storeKey(id)
 	return hex.EncodeToString(key[:6])
 }
 
@@ -173,16 +173,12 @@ func (c *Cache) Handle(id SessionID) string {
 //
 // [SSL_CTX_add_session(3)]: https://docs.openssl.org/3.0/man3/SSL_CTX_add_session/
 func (c *Cache) Add(s *Session) error {
-	_, err := c.enter(s, false)
+	_, err := c.enter(s, confirmed, false)
 	return err
 }
 
-// enter puts a session into the confirmed part of the internal cache, after it has made room.
-func (c *Cache) enter(s *Session, announce bool) (*announcement, error) {
-	return c.enterPart(s, confirmed, announce)
-}
-
-func (c *Cache) enterPart(s *Session, p part, announce bool) (*announcement, error) {
+// enter puts a session into a part of the internal cache, after it has made room.
+func (c *Cache) enter(s *Session, p part, announce bool) (*announcement, error) {
 	if old, _ := c.internal.remove(&s.id, RemovedReplaced); old != nil {
 		c.callRemove(old, RemovedReplaced, true)
 	}
@@ -190,6 +186,7 @@ func (c *Cache) enterPart(s *Session, p part, announce bool) (*announcement, err
 		return nil, ErrClosed
 	}
 	if !c.internal.reserve(p, c.evicted) {
+		c.counters.noRoom.Add(1)
 		return nil, errNoRoom
 	}
 	e := c.internal.enter(s, p, announce)
@@ -207,14 +204,16 @@ var errNoRoom = errors.New("reprise: no room for an unconfirmed session")
 
 // adopt puts a session that the get callback returned into the internal cache, unless it was removed since.
 func (c *Cache) adopt(s *Session, p part, since mark) {
-	if !c.internal.closed.Load() && c.internal.reserve(p, c.evicted) {
-		c.internal.adopt(s, p, since)
+	if !c.internal.closed.Load() && c.internal.reserve(p, c.evicted) && c.internal.adopt(s, p, since) {
+		c.counters.adopted.Add(1)
 	}
 }
 
 func (c *Cache) evicted(s *Session) {
 	c.counters.cacheFull.Add(1)
-	c.callRemove(s, RemovedEvicted, true)
+	if s != nil {
+		c.callRemove(s, RemovedEvicted, true)
+	}
 }
 
 // announce calls the new callback for a session and keeps it in the internal cache, as far as the mode allows.
@@ -222,7 +221,7 @@ func (c *Cache) announce(s *Session, p part) {
 	var a *announcement
 	if c.Mode()&ModeNoInternalStore == 0 {
 		var err error
-		if a, err = c.enterPart(s, p, true); errors.Is(err, ErrClosed) {
+		if a, err = c.enter(s, p, true); errors.Is(err, ErrClosed) {
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -95,3 +96,6 @@ func TestResumption(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 }
+
+// discard is a logger for tests whose callbacks panic.
+var discard = slog.New(slog.DiscardHandler)

@@ -41,7 +41,9 @@ type GetCallback func(ctx context.Context, id SessionID) (*Session, error)
 // whether it was this call that did, in one atomic step. It has no counterpart in OpenSSL. Without it, single use
 // holds within this cache only.
 //
-// It is called after all checks were passed, with the deadline of the handshake, and on its goroutine.
+// It is called after all checks were passed, with the deadline of the handshake, and on its goroutine. Unless it fails,
+// the remove callback follows with [RemovedUsed], whether this call took the session or another one had; by then the
+// external cache has nothing left to delete.
 type TakeCallback func(ctx context.Context, s *Session) (taken bool, err error)
 
 // A GenerateIDCallback makes the ID of a new session, of 1 to 32 bytes: the GEN_SESSION_CB of
@@ -176,7 +178,7 @@ func (c *Cache) callTake(ctx context.Context, s *Session) (taken bool, err error
 func (c *Cache) callGenerateID() (id SessionID, err error) {
 	f := c.GenerateID()
 	if f == nil {
-		return c.Keys().newID(), nil
+		return c.Keys().newID(c.options.Now()), nil
 	}
 	defer c.guard("generate ID", &err)
 	if id, err = f(c); err == nil && id.IsZero() {

@@ -251,8 +251,11 @@ func (n *Connection) take(s *Session) Reason {
 
 // removedUsed calls the remove callback for a session that was taken. old is nil if its announcer will call.
 func (c *Cache) removedUsed(s, old *Session, resident bool) {
-	if old != nil || !resident {
-		c.callRemove(s, RemovedUsed, resident)
+	switch {
+	case old != nil:
+		c.callRemove(old, RemovedUsed, true)
+	case !resident:
+		c.callRemove(s, RemovedUsed, false)
 	}
 }
 

@@ -147,14 +147,13 @@ func (c *internalCache) adopt(session *Session, p part, since mark) bool {
 }
 
 // reserve makes room for one session in a part, and reports whether it could. evicted is called for each session that
-// had to go, with no lock held.
+// had to go, with no lock held, and with nil for one whose announcer deals with it.
 func (c *internalCache) reserve(p part, evicted func(*Session)) bool {
 	for !c.tryReserve(p) {
 		session, removed := c.removeFirst(p, noExpiry, RemovedEvicted)
 		switch {
-		case session != nil:
+		case removed:
 			evicted(session)
-		case removed: // its announcer deals with it
 		case p == unconfirmed:
 			return false
 		default:

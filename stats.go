@@ -18,6 +18,11 @@ type Stats struct {
 	Timeouts uint64
 	// CacheFull counts sessions evicted to make room.
 	CacheFull uint64
+	// Adopted counts sessions of the get callback that the internal cache has kept.
+	Adopted uint64
+	// NoRoom counts unconfirmed sessions that were announced but not kept, because confirmed ones fill the internal
+	// cache.
+	NoRoom uint64
 	// NotKept counts sessions of unconfirmed clients that were neither kept nor announced, because their source
 	// address has made too many (see [Options.UnconfirmedPerSource]).
 	NotKept uint64
@@ -31,7 +36,7 @@ type Stats struct {
 
 // counters are the parts of [Stats] that are counted.
 type counters struct {
-	accept, acceptGood, hits, callbackHits, misses, timeouts, cacheFull, notKept, callbackPanics atomic.Uint64
+	accept, acceptGood, hits, callbackHits, misses, timeouts, cacheFull, adopted, noRoom, notKept, callbackPanics atomic.Uint64
 
 	outcomes [numReasons]atomic.Uint64
 	removals [numRemovals]atomic.Uint64
@@ -50,6 +55,8 @@ func (c *Cache) Stats() Stats {
 		Misses:         n.misses.Load(),
 		Timeouts:       n.timeouts.Load(),
 		CacheFull:      n.cacheFull.Load(),
+		Adopted:        n.adopted.Load(),
+		NoRoom:         n.noRoom.Load(),
 		NotKept:        n.notKept.Load(),
 		CallbackPanics: n.callbackPanics.Load(),
 		Outcomes:       make(map[Reason]uint64, numReasons),
