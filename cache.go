@@ -95,6 +95,9 @@ func New(o Options) (*Cache, error) {
 
 func (c *Cache) now() milliseconds { return toMilliseconds(c.options.Now()) }
 
+// Logger returns the logger of [Options]. The engines report through it.
+func (c *Cache) Logger() *slog.Logger { return c.logger }
+
 // ErrClosed is returned by operations on a cache that was closed.
 var ErrClosed = errors.New("reprise: cache closed")
 

@@ -26,7 +26,7 @@ import (
 //	    uint16 group;
 //	    uint8 flags;                 /* 1: extended master secret, 2: single use */
 //	    opaque id<1..32>;
-//	    opaque secret<1..48>;
+//	    opaque secret<0..48>;        /* empty only if engine_state holds it */
 //	    uint64 created;              /* since the Unix epoch */
 //	    uint64 timeout;
 //	    opaque lineage_id[16];
@@ -134,7 +134,7 @@ func (s *Session) checkParsed(chain, appData, extensions []byte) error {
 	switch {
 	case s.id.IsZero():
 		return errors.New("no ID")
-	case s.secretLength == 0:
+	case s.secretLength == 0 && s.profile.opaque == "":
 		return errors.New("no secret")
 	case s.version != tls.VersionTLS12 && s.version != tls.VersionTLS13:
 		return fmt.Errorf("protocol version %#04x", s.version)

@@ -104,7 +104,7 @@ type SessionParams struct {
 	// Group is the key exchange group of the full handshake; 0 if unknown.
 	Group tls.CurveID
 	// Secret is the 48-byte master secret of TLS 1.2, or the resumption PSK of TLS 1.3 (RFC 8446, section 4.6.1);
-	// required. It is copied.
+	// required unless Opaque holds it. It is copied.
 	Secret []byte
 	// ExtendedMasterSecret tells that the TLS 1.2 master secret is an extended one (RFC 7627).
 	ExtendedMasterSecret bool
@@ -136,7 +136,8 @@ type SessionParams struct {
 	// ApplicationData is opaque data of the application or of other layers, such as the Extra of a
 	// [tls.SessionState].
 	ApplicationData [][]byte
-	// Opaque is the session in a form that only the engine that made it can read; empty if the session is neutral.
+	// Opaque is the session, with its secret, in a form that only the engine that made it can read; empty if the
+	// session is neutral.
 	Opaque []byte
 }
 
@@ -156,7 +157,7 @@ func NewSession(p SessionParams) (*Session, error) {
 		return nil, errors.New("reprise: session without ID")
 	case p.Version < tls.VersionTLS12 || p.Version > tls.VersionTLS13:
 		return nil, fmt.Errorf("reprise: session of protocol version %#04x, only TLS 1.2 and 1.3 are supported", p.Version)
-	case len(p.Secret) == 0 || len(p.Secret) > maxSecretLength:
+	case len(p.Secret) == 0 && len(p.Opaque) == 0 || len(p.Secret) > maxSecretLength:
 		return nil, fmt.Errorf("reprise: session secret of %d bytes, must be 1 to %d", len(p.Secret), maxSecretLength)
 	case p.Created.IsZero():
 		return nil, errors.New("reprise: session without time of creation")
