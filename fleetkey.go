@@ -8,6 +8,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"time"
 )
 
 // FleetKeyLength is the length in bytes of a fleet key.
@@ -19,31 +22,32 @@ const (
 	sessionIDTag    = MaxSessionIDLength - sessionIDRandom
 )
 
-// FleetKeys are the secrets that the nodes of a fleet share: the current fleet key and the previous ones. From the
-// current one come the IDs and the sealed records of new sessions; sessions of a previous one resume until their time
-// is up. FleetKeys is immutable and may be used from many goroutines. It never prints its keys.
+// FleetKeys are the secrets that the nodes of a fleet share: the current fleet key, the previous ones, and perhaps a next
+// one. From the current key come the IDs and the sealed records of new sessions; sessions of the previous ones resume until
+// their time is up. A next key is accepted already and not used yet: a key must be known everywhere before any node
+// makes sessions under it. Which key is current is therefore a matter of time.
+//
+// FleetKeys are immutable and may be used from many goroutines. They never print their keys.
 type FleetKeys struct {
 	_    [0]func()
-	keys []*fleetKey // current first, never empty
+	keys []*fleetKey // the last to become current first; never empty
 }
 
 // A fleetKey holds what is derived from one fleet key, by HKDF with a label each.
 type fleetKey struct {
-	idTag []byte // key of the HMAC that makes the tag of an ID
-	store []byte // pseudorandom key that store keys are expanded from
-	seal  []byte // pseudorandom key that sealing keys are expanded from
-	tags  []byte // key of the HMAC that makes the tags in a record's header
-	name  string
+	currentFrom time.Time // zero: from the beginning
+	idTag       []byte    // key of the HMAC that makes the tag of an ID
+	store       []byte    // pseudorandom key that store keys are expanded from
+	sealing     []byte    // pseudorandom key that sealing keys are expanded from
+	tags        []byte    // key of the HMAC that makes the tags in a record's header
+	name        string
 }
 
 // NewFleetKeys derives fleet keys from secrets of [FleetKeyLength] bytes each, the current one first.
 func NewFleetKeys(current []byte, previous ...[]byte) (*FleetKeys, error) {
 	k := &FleetKeys{}
 	for _, secret := range append([][]byte{current}, previous...) {
-		if len(secret) != FleetKeyLength {
-			return nil, fmt.Errorf("reprise: fleet key of %d bytes, must be %d", len(secret), FleetKeyLength)
-		}
-		key, err := deriveFleetKey(secret)
+		key, err := newFleetKey(secret, time.Time{})
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +68,10 @@ func RandomFleetKeys() *FleetKeys {
 	return k
 }
 
-func deriveFleetKey(secret []byte) (*fleetKey, error) {
+func newFleetKey(secret []byte, currentFrom time.Time) (*fleetKey, error) {
+	if len(secret) != FleetKeyLength {
+		return nil, fmt.Errorf("reprise: fleet key of %d bytes, must be %d", len(secret), FleetKeyLength)
+	}
 	var derived [5][]byte
 	for i, label := range []string{"id tag", "store", "seal", "header tags", "name"} {
 		var err error
@@ -73,21 +80,39 @@ func deriveFleetKey(secret []byte) (*fleetKey, error) {
 		}
 	}
 	return &fleetKey{
-		idTag: derived[0],
-		store: derived[1],
-		seal:  derived[2],
-		tags:  derived[3],
-		name:  hex.EncodeToString(derived[4][:6]),
+		currentFrom: currentFrom,
+		idTag:       derived[0],
+		store:       derived[1],
+		sealing:     derived[2],
+		tags:        derived[3],
+		name:        hex.EncodeToString(derived[4][:6]),
 	}, nil
 }
 
-// Names returns a name for each key, the current one first: 12 hex digits that tell keys apart and nothing about them.
-func (k *FleetKeys) Names() []string {
-	names := make([]string, len(k.keys))
+// A FleetKeyInfo tells a fleet key from others, without the key.
+type FleetKeyInfo struct {
+	// Name is 12 hex digits derived from the key, which tell nothing about it. Nodes with the same key show the same name.
+	Name string
+	// CurrentFrom is when the key becomes, or became, the current one; the zero time for a key that always was.
+	CurrentFrom time.Time
+	// State is "next", "current" or "previous".
+	State string
+}
+
+// Info describes the keys as they are at the time given: next ones, the current one, previous ones.
+func (k *FleetKeys) Info(now time.Time) []FleetKeyInfo {
+	current := slices.Index(k.keys, k.current(now))
+	info := make([]FleetKeyInfo, len(k.keys))
 	for i, key := range k.keys {
-		names[i] = key.name
+		info[i] = FleetKeyInfo{Name: key.name, CurrentFrom: key.currentFrom, State: "current"}
+		switch {
+		case i < current:
+			info[i].State = "next"
+		case i > current:
+			info[i].State = "previous"
+		}
 	}
-	return names
+	return info
 }
 
 // String returns a placeholder.
@@ -96,11 +121,24 @@ func (k *FleetKeys) String() string { return fmt.Sprintf("FleetKeys(%d)", len(k.
 // Format writes the placeholder of [FleetKeys.String] for every verb.
 func (k *FleetKeys) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 
+// LogValue implements [slog.LogValuer] with [FleetKeys.String].
+func (k *FleetKeys) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// current returns the key that new sessions are made under: the last that has become current, or, if none has, the first that will.
+func (k *FleetKeys) current(now time.Time) *fleetKey {
+	for _, key := range k.keys {
+		if !key.currentFrom.After(now) {
+			return key
+		}
+	}
+	return k.keys[len(k.keys)-1]
+}
+
 // newID makes a session ID under the current key: 24 random bytes and their 8-byte tag.
-func (k *FleetKeys) newID() SessionID {
+func (k *FleetKeys) newID(now time.Time) SessionID {
 	id := SessionID{length: MaxSessionIDLength}
 	rand.Read(id.bytes[:sessionIDRandom])
-	copy(id.bytes[sessionIDRandom:], k.keys[0].tagOf(id))
+	copy(id.bytes[sessionIDRandom:], k.current(now).tagOf(id))
 	return id
 }
 
@@ -118,11 +156,11 @@ func (k *FleetKeys) keyOf(id SessionID) *fleetKey {
 }
 
 // handleKey returns the key under which the handle of id is made: the one that made the ID, else the current one.
-func (k *FleetKeys) handleKey(id SessionID) *fleetKey {
+func (k *FleetKeys) handleKey(id SessionID, now time.Time) *fleetKey {
 	if key := k.keyOf(id); key != nil {
 		return key
 	}
-	return k.keys[0]
+	return k.current(now)
 }
 
 func (key *fleetKey) tagOf(id SessionID) []byte {
@@ -138,7 +176,7 @@ func (key *fleetKey) storeKey(id SessionID) StoreKey {
 
 // sealingKey returns the AES-256 key that seals the record of the session id.
 func (key *fleetKey) sealingKey(id SessionID) []byte {
-	return expand(key.seal, id)
+	return expand(key.sealing, id)
 }
 
 func expand(pseudorandomKey []byte, id SessionID) []byte {
