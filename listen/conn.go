@@ -1,0 +1,159 @@
+package listen
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/stdtls"
+)
+
+// A rawConn is the connection below a [tls.Conn]. It watches what the tls.Conn reads from the network, and when it is
+// closed tells the cache how the connection ended.
+type rawConn struct {
+	net.Conn
+	tls *tls.Conn
+
+	// Set by the handshake, before the connection is handed out.
+	connection    *reprise.Connection // nil if the connection has no sessions
+	isEstablished bool
+
+	isClosed  atomic.Bool
+	readError atomic.Pointer[error] // the last one
+	alerts    atomic.Int32          // that were sent after the handshake, as far as one can see
+}
+
+var _ stdtls.Tracker = (*rawConn)(nil)
+
+func newRawConn(inner net.Conn, config *tls.Config) *rawConn {
+	c := &rawConn{Conn: inner}
+	c.tls = tls.Server(c, config)
+	return c
+}
+
+// Track implements [stdtls.Tracker].
+func (c *rawConn) Track(connection *reprise.Connection) { c.connection = connection }
+
+// establish is called when the handshake is complete.
+func (c *rawConn) establish() {
+	c.isEstablished = true
+	if c.connection != nil {
+		c.connection.Complete(true)
+	}
+}
+
+func (c *rawConn) Read(b []byte) (int, error) {
+	if c.isClosed.Load() {
+		return 0, errClosed
+	}
+	n, err := c.Conn.Read(b)
+	if err != nil && n == 0 {
+		c.noteReadError(err)
+	}
+	return n, err
+}
+
+func (c *rawConn) noteReadError(err error) { c.readError.Store(&err) }
+
+func (c *rawConn) Write(b []byte) (int, error) {
+	if c.isClosed.Load() {
+		return 0, errClosed
+	}
+	// After the handshake, a tls.Conn writes one record at a time. Up to TLS 1.2 its type is in clear.
+	if c.isEstablished && len(b) > 0 && b[0] == recordTypeAlert {
+		c.alerts.Add(1)
+	}
+	return c.Conn.Write(b)
+}
+
+const recordTypeAlert = 21 // RFC 5246, section 6.2.1
+
+// errClosed is what reads and writes return after Close.
+var errClosed error = closedError{}
+
+type closedError struct{}
+
+func (closedError) Error() string { return net.ErrClosed.Error() }
+func (closedError) Unwrap() error { return net.ErrClosed }
+
+// Close closes the connection. The first call after the handshake tells the cache how it ended.
+func (c *rawConn) Close() error {
+	isFirst := !c.isClosed.Swap(true)
+	err := c.Conn.Close()
+	if isFirst && c.isEstablished && c.connection != nil {
+		c.connection.End(c.ending())
+	}
+	return err
+}
+
+// ending finds out how the connection ended, by asking the [tls.Conn] to go on. It runs after the connection was closed:
+// nothing can block or reach the network any more, and goroutines that were reading or writing have been
+// let go. All that a tls.Conn can still answer is what it remembers.
+func (c *rawConn) ending() (e reprise.Ending) {
+	// crypto/tls sends close_notify once and remembers the outcome. If this call were the first to try, it would meet our own error. An
+	// attempt that failed on the network counts: our side has done its part.
+	err := c.tls.CloseWrite()
+	e.CloseNotifySent = !errors.Is(err, errClosed)
+
+	// The error that reading ended with is remembered too. It is io.EOF after a close_notify as well as after a TCP
+	// FIN, but the latter was seen below.
+	err = drain(c.tls)
+	switch {
+	case errors.Is(err, io.EOF):
+		e.CloseNotifyReceived = !c.hasRead(io.EOF)
+	case !c.isFromBelow(err):
+		e.FatalAlert = true // received; or sent, because of what was received
+	}
+
+	// The alert that answers a handshake message out of place is not remembered.
+	alerts := c.alerts.Load()
+	if e.CloseNotifySent {
+		alerts--
+	}
+	e.FatalAlert = e.FatalAlert || alerts > 0
+	return e
+}
+
+// drain reads until there is an error. At most one record's worth of data and what was read ahead is left to be read.
+func drain(c *tls.Conn) error {
+	var discarded [512]byte
+	for {
+		if _, err := c.Read(discarded[:]); err != nil {
+			return err
+		}
+	}
+}
+
+// isFromBelow tells whether an error of [tls.Conn.Read] is one of the network, or ours, rather than of the protocol.
+func (c *rawConn) isFromBelow(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || c.hasRead(err)
+}
+
+// hasRead tells whether the last error that was read from the network is, or is within, err.
+func (c *rawConn) hasRead(err error) bool {
+	last := c.readError.Load()
+	return last != nil && errors.Is(err, *last)
+}
+
+// NetConn returns the connection that the inner listener accepted.
+func (c *rawConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the sending direction of the connection below TLS.
+func (c *rawConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// SyscallConn implements [syscall.Conn].
+func (c *rawConn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}

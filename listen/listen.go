@@ -1,0 +1,204 @@
+// Package listen accepts TLS connections whose handshake is complete, for servers whose clients resume from a session
+// cache. A [Listener] stands where [tls.NewListener] would, and returns *[tls.Conn], so that HTTP/2 works:
+//
+//	ln, err := listen.New(inner, config, cache, listen.Options{})
+//	err = server.Serve(ln)
+//
+// What package stdtls alone cannot know, a Listener does: sessions enter the cache only when the client has proved
+// itself, and the cache hears how each connection ended, and removes its session where [reprise.Unclean] says so.
+// [InfoOf] tells of a connection whether it was resumed, and why not.
+//
+// # Raw connections
+//
+// [tls.Conn.NetConn] returns a connection of this package, which has the methods CloseWrite, SyscallConn and NetConn; the
+// last one returns the connection that the inner listener accepted. Who closes that one directly takes it away from the
+// Listener, and no session is removed. Keep-alive and other options are those of the inner listener.
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/stdtls"
+)
+
+// Defaults of [Options].
+const (
+	DefaultMaxHandshakes    = 1024
+	DefaultHandshakeTimeout = 10 * time.Second
+)
+
+// Options are the settings of a [Listener]. The zero value is usable.
+type Options struct {
+	// MaxHandshakes is how many connections there may be at most that were accepted by the inner listener and not yet by
+	// the application. More wait to be accepted. 0 means [DefaultMaxHandshakes].
+	MaxHandshakes int
+	// HandshakeTimeout is how long a handshake may take; then its connection is closed. 0 means
+	// [DefaultHandshakeTimeout].
+	HandshakeTimeout time.Duration
+	// Logger gets failed handshakes at the level debug, and errors of the inner listener as warnings. nil means the
+	// logger of the cache.
+	Logger *slog.Logger
+}
+
+// A Listener is a [net.Listener] of TLS connections. Its methods may be called from many goroutines at once.
+type Listener struct {
+	inner   net.Listener
+	config  *tls.Config
+	options Options
+
+	ctx    context.Context // of all handshakes; done when the Listener is closed or inner has failed
+	cancel context.CancelCauseFunc
+	start  sync.Once
+	slots  chan struct{}  // holds one for each connection that waits for its handshake, or to be accepted
+	ready  chan *tls.Conn // handshake complete
+
+	pending           atomic.Int64
+	completed, failed atomic.Uint64
+}
+
+// New makes a listener that accepts connections from inner. It uses a clone of config that is attached to cache by
+// [stdtls.Attach], and returns its errors. For HTTP/2, config.NextProtos must name "h2".
+func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options) (*Listener, error) {
+	config = config.Clone()
+	if err := stdtls.Attach(config, cache); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if o.MaxHandshakes < 0 || o.HandshakeTimeout < 0 {
+		return nil, errors.New("listen: negative MaxHandshakes or HandshakeTimeout")
+	}
+	if o.MaxHandshakes == 0 {
+		o.MaxHandshakes = DefaultMaxHandshakes
+	}
+	if o.HandshakeTimeout == 0 {
+		o.HandshakeTimeout = DefaultHandshakeTimeout
+	}
+	if o.Logger == nil {
+		o.Logger = cache.Logger()
+	}
+	l := &Listener{
+		inner:   inner,
+		config:  config,
+		options: o,
+		slots:   make(chan struct{}, o.MaxHandshakes),
+		ready:   make(chan *tls.Conn),
+	}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	return l, nil
+}
+
+// Accept returns the next connection whose handshake is complete, a *[tls.Conn]. The first call begins to accept from the
+// inner listener; handshakes then go on between the calls. After [Listener.Close] it returns [net.ErrClosed], after a
+// permanent error of the inner listener that error.
+func (l *Listener) Accept() (net.Conn, error) {
+	l.start.Do(func() { go l.serve() })
+	select {
+	case conn := <-l.ready:
+		return conn, nil
+	case <-l.ctx.Done():
+		return nil, context.Cause(l.ctx)
+	}
+}
+
+// Close closes the inner listener, ends the handshakes under way, and closes the connections that were not accepted
+// yet. It does not wait for them, and leaves accepted connections alone.
+func (l *Listener) Close() error {
+	l.cancel(net.ErrClosed)
+	return l.inner.Close()
+}
+
+// Addr returns the address of the inner listener.
+func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
+
+// Stats are the counters of a [Listener].
+type Stats struct {
+	// Pending is how many connections wait for the end of their handshake or to be accepted.
+	Pending int
+	// Completed and Failed count handshakes.
+	Completed, Failed uint64
+}
+
+// Stats returns the counters.
+func (l *Listener) Stats() Stats {
+	return Stats{Pending: int(l.pending.Load()), Completed: l.completed.Load(), Failed: l.failed.Load()}
+}
+
+// serve accepts connections and begins their handshakes.
+func (l *Listener) serve() {
+	var pause backoff
+	for {
+		select {
+		case l.slots <- struct{}{}:
+		case <-l.ctx.Done():
+			return
+		}
+		conn, err := l.inner.Accept()
+		if err == nil {
+			pause = 0
+			l.pending.Add(1)
+			go l.handshake(conn)
+			continue
+		}
+		<-l.slots
+		if !isTemporary(err) {
+			l.cancel(err)
+			return
+		}
+		pause.grow()
+		l.options.Logger.Warn("listen: accept failed, trying again", "error", err, "pause", time.Duration(pause))
+		select {
+		case <-time.After(time.Duration(pause)):
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// isTemporary tells whether accepting may succeed later, as after running out of file descriptors.
+func isTemporary(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Temporary() //nolint:staticcheck // SA1019: deprecated for errors of I/O; of accept nothing else tells, see net/http
+}
+
+// A backoff is how long to wait after an error, twice as long after each.
+type backoff time.Duration
+
+func (b *backoff) grow() { *b = min(max(2**b, backoff(5*time.Millisecond)), backoff(time.Second)) }
+
+// handshake completes the handshake of an accepted connection and hands it out.
+func (l *Listener) handshake(inner net.Conn) {
+	c := newRawConn(inner, l.config)
+	defer func() {
+		if r := recover(); r != nil { // in a callback of the application
+			c.Close()
+			l.failed.Add(1)
+			l.options.Logger.Error("listen: panic in a handshake", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+		l.pending.Add(-1)
+		<-l.slots
+	}()
+	ctx, cancel := context.WithTimeout(l.ctx, l.options.HandshakeTimeout)
+	defer cancel()
+	if err := c.tls.HandshakeContext(ctx); err != nil {
+		c.Close()
+		l.failed.Add(1)
+		l.options.Logger.Debug("listen: handshake failed", "remote", inner.RemoteAddr(), "error", err)
+		return
+	}
+	c.establish()
+	l.completed.Add(1)
+	select {
+	case l.ready <- c.tls:
+	case <-l.ctx.Done():
+		c.tls.Close()
+	}
+}
