@@ -35,7 +35,7 @@ const (
 
 type shard struct {
 	mu            sync.Mutex
-	index         map[uint64]slot // by fingerprint of the ID
+	index         index
 	cells         cells
 	profiles      profiles
 	order         [2]expiryOrder
@@ -65,7 +65,7 @@ func newInternalCache(limit int) *internalCache {
 	c.limit.Store(int64(limit))
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.index = make(map[uint64]slot)
+		s.index = newIndex()
 		s.cells.free = noSlot
 		s.profiles.index = make(map[profile]slot)
 		s.announcements = make(map[slot]*announcement)
@@ -87,7 +87,7 @@ func (c *internalCache) load(id *SessionID, dst *Session) bool {
 	s, fingerprint := c.locate(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.find(fingerprint, id)
+	at := s.index.find(fingerprint, &s.cells, id)
 	if at == noSlot {
 		return false
 	}
@@ -95,11 +95,15 @@ func (c *internalCache) load(id *SessionID, dst *Session) bool {
 	return true
 }
 
+func (c *internalCache) fingerprint(of *cell) uint64 {
+	return maphash.Bytes(c.seed, of.id[:of.idLength])
+}
+
 func (c *internalCache) contains(id *SessionID) bool {
 	s, fingerprint := c.locate(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.find(fingerprint, id) != noSlot
+	return s.index.find(fingerprint, &s.cells, id) != noSlot
 }
 
 // An entry is the result of putting a session into the cache.
@@ -120,10 +124,10 @@ func (c *internalCache) enter(session *Session, p part, announce bool) entry {
 		return entry{}
 	}
 	e := entry{entered: true}
-	if at := s.find(fingerprint, &session.id); at != noSlot {
+	if at := s.index.find(fingerprint, &s.cells, &session.id); at != noSlot {
 		e.replaced = c.removeAt(s, at, RemovedReplaced)
 	}
-	at := s.insert(fingerprint, session, p, c.serial.Add(1))
+	at := c.insert(s, fingerprint, session, p, c.serial.Add(1))
 	if announce {
 		e.announcement = &announcement{shard: s, slot: at}
 		s.announcements[at] = e.announcement
@@ -138,11 +142,11 @@ func (c *internalCache) adopt(session *Session, p part, since mark) bool {
 	s, fingerprint := c.locate(&session.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.closed.Load() || s.removals.has(fingerprint, since) || s.find(fingerprint, &session.id) != noSlot {
+	if c.closed.Load() || s.removals.has(fingerprint, since) || s.index.find(fingerprint, &s.cells, &session.id) != noSlot {
 		c.release(p)
 		return false
 	}
-	s.insert(fingerprint, session, p, c.serial.Add(1))
+	c.insert(s, fingerprint, session, p, c.serial.Add(1))
 	return true
 }
 
@@ -257,7 +261,7 @@ func (c *internalCache) remove(id *SessionID, why Removal) (session *Session, re
 	if why.Final() || why == RemovedElsewhere {
 		s.removals.add(fingerprint)
 	}
-	at := s.find(fingerprint, id)
+	at := s.index.find(fingerprint, &s.cells, id)
 	if at == noSlot {
 		return nil, false
 	}
@@ -269,7 +273,7 @@ func (c *internalCache) removeExpired(id *SessionID, now milliseconds) *Session 
 	s, fingerprint := c.locate(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.find(fingerprint, id)
+	at := s.index.find(fingerprint, &s.cells, id)
 	if at == noSlot || s.entry(at).expiry >= now {
 		return nil
 	}
@@ -286,7 +290,7 @@ func (c *internalCache) takeOnce(id *SessionID, since mark) (session *Session, r
 		return nil, false, false
 	}
 	s.removals.add(fingerprint)
-	at := s.find(fingerprint, id)
+	at := s.index.find(fingerprint, &s.cells, id)
 	if at == noSlot {
 		return nil, false, true
 	}
@@ -298,7 +302,7 @@ func (c *internalCache) confirm(id *SessionID) {
 	s, fingerprint := c.locate(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.find(fingerprint, id)
+	at := s.index.find(fingerprint, &s.cells, id)
 	if at == noSlot || s.cells.at(at).part() == confirmed {
 		return
 	}
@@ -313,7 +317,7 @@ func (c *internalCache) touch(id *SessionID, now milliseconds) {
 	s, fingerprint := c.locate(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.find(fingerprint, id)
+	at := s.index.find(fingerprint, &s.cells, id)
 	if at == noSlot {
 		return
 	}
@@ -398,31 +402,14 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 		session = nil
 	}
 	c.release(cell.part())
-	_, fingerprint := c.locate(&SessionID{length: cell.idLength, bytes: cell.id})
-	s.unlink(fingerprint, at)
+	s.index.remove(c.fingerprint(cell), at)
 	s.takeOrder(at)
 	s.profiles.release(cell.profile)
 	s.cells.release(at)
 	return session
 }
 
-// find returns the slot of the session id, noSlot if it is not there.
-func (s *shard) find(fingerprint uint64, id *SessionID) slot {
-	at, ok := s.index[fingerprint]
-	if !ok {
-		return noSlot
-	}
-	for at != noSlot {
-		cell := s.cells.at(at)
-		if cell.idLength == id.length && cell.id == id.bytes {
-			return at
-		}
-		at = cell.next
-	}
-	return noSlot
-}
-
-func (s *shard) insert(fingerprint uint64, session *Session, p part, serial uint32) slot {
+func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p part, serial uint32) slot {
 	at := s.cells.allocate()
 	cell := s.cells.at(at)
 	cell.store(session)
@@ -431,31 +418,9 @@ func (s *shard) insert(fingerprint uint64, session *Session, p part, serial uint
 	if p == unconfirmed {
 		cell.state = cellUnconfirmed
 	}
-	cell.next = noSlot
-	if head, ok := s.index[fingerprint]; ok {
-		cell.next = head
-	}
-	s.index[fingerprint] = at
+	s.index.add(fingerprint, at, func(other slot) uint64 { return c.fingerprint(s.cells.at(other)) })
 	s.addOrder(orderEntry{expiry: session.expiry(), serial: serial, slot: at})
 	return at
-}
-
-// unlink takes a cell out of the index.
-func (s *shard) unlink(fingerprint uint64, at slot) {
-	next := s.cells.at(at).next
-	if s.index[fingerprint] != at {
-		previous := s.cells.at(s.index[fingerprint])
-		for previous.next != at {
-			previous = s.cells.at(previous.next)
-		}
-		previous.next = next
-		return
-	}
-	if next == noSlot {
-		delete(s.index, fingerprint)
-	} else {
-		s.index[fingerprint] = next
-	}
 }
 
 func (s *shard) load(at slot, dst *Session) {

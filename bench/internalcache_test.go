@@ -1,0 +1,132 @@
+package bench
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// internalCacheSizes are the numbers of sessions that the internal cache is measured with.
+var internalCacheSizes = []int{20_000, 1_000_000, 10_000_000}
+
+// sessionID returns the i-th ID: as good as random, and not kept anywhere.
+func sessionID(i int) (id [32]byte) {
+	source := rand.NewPCG(uint64(i), 0x5eed)
+	for j := 0; j < len(id); j += 8 {
+		binary.LittleEndian.PutUint64(id[j:], source.Uint64())
+	}
+	return id
+}
+
+func fillCache(b *testing.B, n int) *reprise.Cache {
+	cache, err := reprise.New(reprise.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cache.SetSize(0)
+	secret := make([]byte, 32)
+	created := time.Now()
+	for i := range n {
+		raw := sessionID(i)
+		id, _ := reprise.MakeSessionID(raw[:])
+		copy(secret, raw[:])
+		s, err := reprise.NewSession(reprise.SessionParams{
+			ID: id, Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256, Secret: secret,
+			Created: created.Add(time.Duration(i%7_200_000) * time.Millisecond), ServerName: fmt.Sprintf("www%d.example", i%100),
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := cache.Add(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return cache
+}
+
+// resident returns the process's resident memory in bytes.
+func resident(b *testing.B) int {
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip("resident memory is read from /proc: ", err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(strings.TrimSpace(string(statm)), &size, &pages); err != nil {
+		b.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+// gcCPU returns the CPU seconds that garbage collection has taken so far.
+func gcCPU() float64 {
+	sample := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}}
+	metrics.Read(sample)
+	return sample[0].Value.Float64()
+}
+
+// BenchmarkInternalCacheMemory measures the process memory of a session, and the CPU of a full garbage collection. An
+// operation is the insertion of one session.
+func BenchmarkInternalCacheMemory(b *testing.B) {
+	for _, n := range internalCacheSizes {
+		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				debug.FreeOSMemory()
+				before := resident(b)
+				cache := fillCache(b, n)
+				grown := resident(b) - before
+				debug.FreeOSMemory()
+				settled := resident(b) - before
+				runtime.GC()
+				start := gcCPU()
+				runtime.GC()
+				b.ReportMetric(1000*(gcCPU()-start), "GC-CPU-ms")
+				b.ReportMetric(float64(grown)/float64(n), "B/session-while-filling")
+				b.ReportMetric(float64(settled)/float64(n), "B/session")
+				runtime.KeepAlive(cache)
+			}
+		})
+	}
+}
+
+// BenchmarkLookup compares a lookup into the caller's memory with one in a bare map of the same size, in turn.
+func BenchmarkLookup(b *testing.B) {
+	for _, n := range internalCacheSizes {
+		cache := fillCache(b, n)
+		bare := make(map[[32]byte]uint32, n)
+		for i := range n {
+			bare[sessionID(i)] = uint32(i)
+		}
+		b.Run(fmt.Sprintf("sessions=%d/cache", n), func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				var s reprise.Session
+				for pb.Next() {
+					raw := sessionID(rand.IntN(n))
+					id, _ := reprise.MakeSessionID(raw[:])
+					if !cache.LookupInto(id, &s) {
+						b.Fatal("session not found")
+					}
+				}
+			})
+		})
+		b.Run(fmt.Sprintf("sessions=%d/map", n), func(b *testing.B) {
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, ok := bare[sessionID(rand.IntN(n))]; !ok {
+						b.Fatal("key not found")
+					}
+				}
+			})
+		})
+	}
+}
