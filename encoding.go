@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 	"unique"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -142,6 +144,10 @@ func (s *Session) checkParsed(chain, appData, extensions []byte) error {
 		return fmt.Errorf("flags %#02x", s.flags)
 	case s.maxEarlyData > 0 && s.flags&flagSingleUse == 0:
 		return errors.New("early data without single use")
+	case s.lineage.id == [16]byte{}:
+		return errors.New("no lineage")
+	case s.timeout > milliseconds(math.MaxInt64/time.Millisecond):
+		return errors.New("timeout of more than 292 years")
 	case s.lineage.end < s.lineage.start || s.lineage.end-s.lineage.start > milliseconds(MaxLineage.Milliseconds()):
 		return errors.New("lineage that ends before it starts, or after more than 7 days")
 	case len(s.profile.context) > MaxContextLength:

@@ -185,6 +185,11 @@ func NewSession(p SessionParams) (*Session, error) {
 		timeout:      milliseconds((p.Timeout + time.Millisecond - 1) / time.Millisecond),
 		lineage:      newLineage(p.Lineage, p.Created),
 	}
+	for _, t := range []milliseconds{s.created, s.lineage.start, s.lineage.end} {
+		if t < 0 || t > maxMilliseconds {
+			return nil, fmt.Errorf("reprise: session with a time that can't be stored, %v", t.time().UTC())
+		}
+	}
 	copy(s.secret[:], p.Secret)
 	if p.ExtendedMasterSecret {
 		s.flags |= flagExtendedMasterSecret
@@ -316,11 +321,12 @@ func (s *Session) String() string {
 		tls.VersionName(s.version), tls.CipherSuiteName(s.cipherSuite), s.Created().UTC().Format(time.RFC3339))
 }
 
-// Format writes what [Session.String] returns, for every verb.
-func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
+// Format writes what [Session.String] returns, for every verb. Like MarshalText it also works for a Session that is not pointed
+// to, so that none is printed field by field.
+func (s Session) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
 
 // LogValue implements [slog.LogValuer] with [Session.String].
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText implements [encoding.TextMarshaler] with [Session.String], so that JSON does not show the secret.
-func (s *Session) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+func (s Session) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
