@@ -45,14 +45,6 @@ type Connection struct {
 	ended    bool
 }
 
-// found is a session that may be resumed, and how it was found.
-type found struct {
-	session  *Session
-	external bool
-	since    mark // when the lookup began
-	chains   [][]*x509.Certificate
-}
-
 // ConnectionInfo is what the cache must know of a connection's configuration, as finally chosen for it.
 type ConnectionInfo struct {
 	// Transport is TCP or QUIC.
@@ -123,7 +115,11 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 	if len(id) == 0 {
 		return nil, n.Reason()
 	}
-	f, reason := n.find(id)
+	sessionID, err := MakeSessionID(id)
+	f, reason := found{}, Unknown
+	if n.lookups++; err == nil && n.lookups <= MaxLookups {
+		f, reason = n.cache.find(sessionID, n.lookupContext)
+	}
 	if f.session != nil {
 		reason, f.chains = n.decide(f.session, &offer, n.cache.now())
 	}
@@ -132,7 +128,7 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 	case reason == Resumed:
 		return f.session, Resumed
 	case reason == Expired:
-		n.expired(f)
+		n.cache.expired(f)
 	case reason == ExtendedMasterSecret && f.session.ExtendedMasterSecret():
 		return f.session, ExtendedMasterSecret
 	}
@@ -149,66 +145,12 @@ func (n *Connection) settle(f found, reason Reason) {
 	n.found, n.reason = f, reason
 }
 
-// find looks for the session in the internal cache, then by the get callback.
-func (n *Connection) find(id []byte) (found, Reason) {
-	c := n.cache
-	sessionID, err := MakeSessionID(id)
-	if n.lookups++; err != nil || n.lookups > MaxLookups {
-		return found{}, Unknown
-	}
-	f := found{since: c.internal.mark(&sessionID)}
-	if c.Mode()&ModeNoInternalLookup == 0 {
-		if f.session = c.Lookup(sessionID); f.session != nil {
-			return f, Resumed
-		}
-		c.counters.misses.Add(1)
-	}
-	if c.GetCallback() == nil {
-		return f, Unknown
-	}
-	f.external = true
-	session, err := c.callGet(n.lookupContext(), sessionID)
-	switch {
-	case err != nil:
-		return f, storeReason(err)
-	case session == nil:
-		return f, Unknown
-	case session.id != sessionID:
-		c.logger.Error("reprise: the get callback returned another session than it was asked for", "session", c.Handle(sessionID))
-		return f, StoreError
-	}
-	c.counters.callbackHits.Add(1)
-	if c.internal.removedSince(&sessionID, f.since) {
-		return f, Unknown
-	}
-	f.session = session
-	return f, Resumed
-}
-
 // lookupContext returns the context of all that this handshake asks of the external cache.
 func (n *Connection) lookupContext() context.Context {
 	if n.external == nil {
 		n.external, n.cancel = context.WithTimeout(n.parent, n.cache.options.LookupTimeout)
 	}
 	return n.external
-}
-
-func storeReason(err error) Reason {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return StoreTimeout
-	}
-	return StoreError
-}
-
-// expired counts a session that was found past its time, and ends its residence.
-func (n *Connection) expired(f found) {
-	n.cache.counters.timeouts.Add(1)
-	if f.external {
-		return
-	}
-	if s := n.cache.internal.removeExpired(&f.session.id, n.cache.now()); s != nil {
-		n.cache.callRemove(s, RemovedExpired, true)
-	}
 }
 
 // MaxLookups is how many session IDs of one connection are looked up at most, however many identities a ClientHello
@@ -219,44 +161,15 @@ const MaxLookups = 5
 // the external one. It returns [Resumed] if the session may be resumed now, and why not otherwise. Sessions that may be used
 // again are not touched. An engine calls it as late as it can, at best after the peer has proved that it has the secret.
 func (n *Connection) Take(s *Session) Reason {
+	if n.found.session != s {
+		return n.Reason()
+	}
 	if !s.SingleUse() {
 		return Resumed
 	}
-	reason := n.take(s)
+	reason := n.cache.take(n.found, n.lookupContext)
 	n.settle(n.found, reason)
 	return reason
-}
-
-func (n *Connection) take(s *Session) Reason {
-	c := n.cache
-	if c.TakeCallback() == nil {
-		old, resident, taken := c.internal.takeOnce(&s.id, n.found.since)
-		if !taken {
-			return Used
-		}
-		c.removedUsed(s, old, resident)
-		return Resumed
-	}
-	taken, err := c.callTake(n.lookupContext(), s)
-	if err != nil {
-		return storeReason(err) // it may have been taken, or not: the next attempt will tell
-	}
-	old, resident := c.internal.remove(&s.id, RemovedUsed)
-	c.removedUsed(s, old, resident)
-	if !taken {
-		return Used
-	}
-	return Resumed
-}
-
-// removedUsed calls the remove callback for a session that was taken. old is nil if its announcer will call.
-func (c *Cache) removedUsed(s, old *Session, resident bool) {
-	switch {
-	case old != nil:
-		c.callRemove(old, RemovedUsed, true)
-	case !resident:
-		c.callRemove(s, RemovedUsed, false)
-	}
 }
 
 // Resumed tells that the engine resumes s. It takes effect with [Connection.Complete].
@@ -272,8 +185,6 @@ func (n *Connection) Resumed(s *Session) {
 //
 // The fields of p that say so are set here. An error means that no session can be made; the handshake goes on without.
 func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certificate) (*Session, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	c := n.cache
 	if c.Mode()&ModeServer == 0 {
 		return nil, errNoCaching
@@ -291,22 +202,29 @@ func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certif
 	if p.Timeout == 0 {
 		p.Timeout = c.Timeout()
 	}
-	if n.resumed {
-		p.Lineage = n.found.session.Lineage()
-		p.Lineage.Generation++
-	} else {
-		p.Lineage = Lineage{}
-		if p.Lineage.End, err = endOfTrust(verifiedChains, p.PeerCertificates); err != nil {
-			return nil, err
-		}
+	if p.Lineage, err = n.lineage(&p, verifiedChains); err != nil {
+		return nil, err
 	}
 	s, err := NewSession(p)
 	if err != nil {
 		return nil, err
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.last = s
 	n.pending = append(n.pending, s)
 	return s, nil
+}
+
+// lineage returns the lineage of a new session: that of the session resumed, or a new one.
+func (n *Connection) lineage(p *SessionParams, verifiedChains [][]*x509.Certificate) (Lineage, error) {
+	if resumed := n.ResumedSession(); resumed != nil {
+		l := resumed.Lineage()
+		l.Generation++
+		return l, nil
+	}
+	end, err := endOfTrust(verifiedChains, p.PeerCertificates)
+	return Lineage{End: end}, err
 }
 
 // errNoCaching: the mode lacks [ModeServer].

@@ -9,8 +9,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-
-	"golang.org/x/crypto/cryptobyte"
 )
 
 // A Scope is where a session may be resumed: only in the scope that made it. It is a digest of the session ID
@@ -39,22 +37,17 @@ const (
 // MaxContextLength is the length in bytes of the longest session ID context (SSL_MAX_SID_CTX_LENGTH).
 const MaxContextLength = 32
 
-// newScope digests a connection's configuration. Each part has its length before it.
+// newScope digests a connection's configuration.
 func newScope(context []byte, transport Transport, serverName string, auth tls.ClientAuthType, cas *x509.CertPool) Scope {
-	var w cryptobyte.Builder
-	part := func(v []byte) { w.AddUint32LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(v) }) }
-
-	part([]byte("reprise scope 1"))
-	part(context)
-	w.AddUint8(uint8(transport))
-	part([]byte(serverName))
-	w.AddUint8(uint8(auth))
+	d := newDigest("reprise scope 1")
+	d.part(context)
+	d.number(int(transport))
+	d.part([]byte(serverName))
+	d.number(int(auth))
 	if auth != tls.NoClientCert {
-		for _, subject := range sortedSubjects(cas) {
-			part(subject)
-		}
+		d.parts(sortedSubjects(cas))
 	}
-	return sha256.Sum256(w.BytesOrPanic())
+	return d.sum()
 }
 
 // sortedSubjects returns the subjects of pool in an order that does not depend on how it was filled. The deprecation

@@ -1,0 +1,240 @@
+package reprise_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// selfSigned makes a certificate for a name, and the pool that trusts it.
+func selfSigned(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}
+
+// echo serves TLS: a byte for each connection.
+func echo(t *testing.T, config *tls.Config) (addr string) {
+	t.Helper()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				io.CopyN(conn, conn, 1)
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// dial makes a connection, exchanges a byte, so that tickets are read, and reports whether it was resumed.
+func dial(t *testing.T, addr string, config *tls.Config) (resumed bool) {
+	t.Helper()
+	conn, err := tls.Dial("tcp", addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return conn.ConnectionState().DidResume
+}
+
+// An external cache in memory, set by the callbacks as an application would.
+type external struct {
+	mu       sync.Mutex
+	sessions map[reprise.SessionID][]byte
+	puts     int
+}
+
+func (e *external) attach(c *reprise.Cache) {
+	c.SetNewCallback(func(_ *reprise.Cache, s *reprise.Session) bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.sessions == nil {
+			e.sessions = make(map[reprise.SessionID][]byte)
+		}
+		e.sessions[s.ID()], _ = s.MarshalBinary()
+		e.puts++
+		return true
+	})
+	c.SetRemoveCallback(func(_ *reprise.Cache, s *reprise.Session, why reprise.Removal, _ bool) {
+		if why.Final() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			delete(e.sessions, s.ID())
+		}
+	})
+	c.SetGetCallback(func(_ context.Context, id reprise.SessionID) (*reprise.Session, error) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if b, ok := e.sessions[id]; ok {
+			return reprise.ParseSession(b)
+		}
+		return nil, nil
+	})
+}
+
+// clientProcess is what a command that runs for a moment has: a cache of its own, over the external cache of all runs.
+func clientProcess(t *testing.T, keys *reprise.FleetKeys, e *external) *reprise.Cache {
+	t.Helper()
+	cache, err := reprise.New(reprise.Options{Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache.SetMode(reprise.ModeClient)
+	e.attach(cache)
+	return cache
+}
+
+func TestClientCacheAcrossProcesses(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			certificate, roots := selfSigned(t, "server.example")
+			addr := echo(t, &tls.Config{Certificates: []tls.Certificate{certificate}, MaxVersion: version})
+			keys, e := reprise.RandomFleetKeys(), new(external)
+			config := func() *tls.Config {
+				return &tls.Config{RootCAs: roots, ServerName: "server.example", MaxVersion: version}
+			}
+			run := func(config *tls.Config) bool {
+				t.Helper()
+				var err error
+				config.ClientSessionCache, err = reprise.NewClientCache(clientProcess(t, keys, e), addr, config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return dial(t, addr, config)
+			}
+			if run(config()) {
+				t.Fatal("the first connection resumed")
+			}
+			for i := range 6 {
+				if !run(config()) {
+					t.Errorf("run %d did not resume", i+2)
+				}
+			}
+			other := config()
+			other.NextProtos = []string{"h2"}
+			if run(other) {
+				t.Error("resumed with other protocols")
+			}
+			other = config()
+			other.InsecureSkipVerify = true
+			if run(other) {
+				t.Error("resumed what was verified in one that is not")
+			}
+			other = config()
+			other.Certificates = []tls.Certificate{certificate}
+			if run(other) {
+				t.Error("resumed with another client certificate")
+			}
+		})
+	}
+}
+
+func TestClientCacheTakesTLS13Tickets(t *testing.T) {
+	certificate, roots := selfSigned(t, "server.example")
+	addr := echo(t, &tls.Config{Certificates: []tls.Certificate{certificate}})
+	cache := clientProcess(t, reprise.RandomFleetKeys(), new(external))
+	config := &tls.Config{RootCAs: roots, ServerName: "server.example"}
+	client, err := reprise.NewClientCache(cache, addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ClientSessionCache = client
+	dial(t, addr, config)
+	if _, ok := client.Get(""); !ok {
+		t.Fatal("no session after a full handshake")
+	}
+	if _, ok := client.Get(""); ok {
+		t.Error("a ticket was handed out twice")
+	}
+	if n := cache.Stats().Removals[reprise.RemovedUsed]; n != 1 {
+		t.Errorf("%d sessions removed as used", n)
+	}
+}
+
+func TestClientCacheDropsWhatFailed(t *testing.T) {
+	certificate, roots := selfSigned(t, "server.example")
+	addr := echo(t, &tls.Config{Certificates: []tls.Certificate{certificate}, MaxVersion: tls.VersionTLS12})
+	cache := clientProcess(t, reprise.RandomFleetKeys(), new(external))
+	config := &tls.Config{RootCAs: roots, ServerName: "server.example"}
+	client, err := reprise.NewClientCache(cache, addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ClientSessionCache = client
+	dial(t, addr, config)
+	client.Put("", nil)
+	if _, ok := client.Get(""); ok {
+		t.Error("a session that crypto/tls dropped was handed out")
+	}
+}
+
+func TestNewClientCacheRefuses(t *testing.T) {
+	client, server := newServer(t, reprise.Options{}), newServer(t, reprise.Options{})
+	client.SetMode(reprise.ModeClient)
+	for _, test := range []struct {
+		says   string
+		cache  *reprise.Cache
+		addr   string
+		config *tls.Config
+	}{
+		{"missing port", client.Cache, "server.example", &tls.Config{}},
+		{"ModeClient", server.Cache, "server.example:443", &tls.Config{}},
+		{"VerifyConnection", client.Cache, "server.example:443", &tls.Config{
+			VerifyPeerCertificate: func([][]byte, [][]*x509.Certificate) error { return nil },
+		}},
+		{"Certificates", client.Cache, "server.example:443", &tls.Config{
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, nil },
+		}},
+	} {
+		if _, err := reprise.NewClientCache(test.cache, test.addr, test.config); err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("error %v, want one that says %q", err, test.says)
+		}
+	}
+}
