@@ -26,7 +26,7 @@ func (h *handshake) paramsOf(cs *tls.ConnectionState, state *tls.SessionState) (
 	known, err := parse(encoded)
 	if err != nil {
 		p.Opaque = encoded
-		p.ExtendedMasterSecret = h.extendedMaster // crypto/tls uses it whenever the client has the extension
+		p.ExtendedMasterSecret = h.extendedMaster && cs.Version < tls.VersionTLS13 // crypto/tls uses it whenever the client does
 		return p, nil
 	}
 	p.Secret = known.Secret

@@ -1,0 +1,129 @@
+package stdtls_test
+
+import (
+	"crypto/tls"
+	"slices"
+	"testing"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// quicResult is how a QUIC handshake ended.
+type quicResult struct {
+	resumed, earlyData bool
+	extra              [][]byte // of the session that the server resumed
+}
+
+// handshakeQUIC does the TLS handshake of a QUIC connection in memory, and lets the server send a ticket.
+func handshakeQUIC(t *testing.T, client, server *tls.Config, extra [][]byte) (r quicResult) {
+	t.Helper()
+	c := tls.QUICClient(&tls.QUICConfig{TLSConfig: client})
+	s := tls.QUICServer(&tls.QUICConfig{TLSConfig: server, EnableSessionEvents: true})
+	defer c.Close()
+	defer s.Close()
+	for _, conn := range []*tls.QUICConn{c, s} {
+		conn.SetTransportParameters([]byte("parameters"))
+		if err := conn.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step := func(from, to *tls.QUICConn) (idle bool) {
+		t.Helper()
+		switch e := from.NextEvent(); e.Kind {
+		case tls.QUICNoEvent:
+			return true
+		case tls.QUICErrorEvent:
+			t.Fatal(e.Err)
+		case tls.QUICWriteData:
+			if err := to.HandleData(e.Level, e.Data); err != nil {
+				t.Fatal(err)
+			}
+		case tls.QUICSetReadSecret:
+			r.earlyData = r.earlyData || from == s && e.Level == tls.QUICEncryptionLevelEarly
+		case tls.QUICResumeSession:
+			r.extra = slices.Clone(e.SessionState.Extra)
+		case tls.QUICHandshakeDone:
+			if from == s {
+				if err := s.SendSessionTicket(tls.QUICSessionTicketOptions{EarlyData: true, Extra: extra}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		default:
+		}
+		return false
+	}
+	for idle := 0; idle < 2; {
+		idle = 0
+		for _, pair := range [][2]*tls.QUICConn{{c, s}, {s, c}} {
+			if step(pair[0], pair[1]) {
+				idle++
+			}
+		}
+	}
+	r.resumed = s.ConnectionState().DidResume
+	return r
+}
+
+func quicConfigs(t *testing.T, cache *reprise.Cache) (c *client, clientConfig, serverTLS *tls.Config) {
+	t.Helper()
+	server := serverConfig()
+	server.MinVersion, server.NextProtos = tls.VersionTLS13, []string{"quic-test"}
+	attach(t, server, cache)
+	c = newClient(t, tls.VersionTLS13)
+	c.config.NextProtos = []string{"quic-test"}
+	return c, c.config, server
+}
+
+// TestQUICEarlyDataIsForSingleUse: with a take callback each session allows early data once; its Extra is kept.
+func TestQUICEarlyDataIsForSingleUse(t *testing.T) {
+	cache := newCache(t, reprise.Options{})
+	external := newExternalCache(cache)
+	cache.SetTakeCallback(external.take)
+	c, client, server := quicConfigs(t, cache)
+
+	extra := [][]byte{[]byte("quic-go1 parameters"), []byte("another layer's")}
+	if r := handshakeQUIC(t, client, server, extra); r.resumed || r.earlyData {
+		t.Fatalf("first connection: %+v", r)
+	}
+	used := c.sessions.session
+	r := handshakeQUIC(t, client, server, extra)
+	if !r.resumed || !r.earlyData {
+		t.Fatalf("second connection: %+v, want early data", r)
+	}
+	if !slices.EqualFunc(r.extra, extra, func(a, b []byte) bool { return string(a) == string(b) }) {
+		t.Errorf("Extra = %q, want %q", r.extra, extra)
+	}
+	c.sessions.session = used
+	if r := handshakeQUIC(t, client, server, extra); r.resumed || r.earlyData {
+		t.Errorf("a session was used twice: %+v", r)
+	}
+	expectOutcome(t, cache, reprise.Resumed, 1)
+	if s := cache.Stats(); s.Unconfirmed != 0 {
+		t.Errorf("%d sessions are unconfirmed after complete handshakes", s.Unconfirmed)
+	}
+}
+
+// TestQUICWithoutTakeHasNoEarlyData: nothing would stop a replay on another node, or after a restart.
+func TestQUICWithoutTakeHasNoEarlyData(t *testing.T) {
+	_, client, server := quicConfigs(t, newCache(t, reprise.Options{}))
+	handshakeQUIC(t, client, server, nil)
+	for range 2 {
+		if r := handshakeQUIC(t, client, server, nil); !r.resumed || r.earlyData {
+			t.Errorf("%+v, want a resumption without early data", r)
+		}
+	}
+}
+
+// TestQUICAndTCPAreScopesApart: a client that used a QUIC ticket over TCP could send early data there, which is fatal.
+func TestQUICAndTCPAreScopesApart(t *testing.T) {
+	cache := newCache(t, reprise.Options{})
+	c, client, server := quicConfigs(t, cache)
+	handshakeQUIC(t, client, server, nil)
+	addr := serve(t, server)
+	c.expect(addr, false)
+	expectOutcome(t, cache, reprise.OtherScope, 1)
+	c.expect(addr, true)
+	if r := handshakeQUIC(t, client, server, nil); r.resumed {
+		t.Error("a TCP session was resumed in QUIC")
+	}
+}
