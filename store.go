@@ -53,6 +53,13 @@ type TakePromiser interface {
 	TakePromise() TakePromise
 }
 
+// An Incarnated store numbers its lives: the number changes whenever records that were taken or deleted may have come back,
+// as after a crash, a restore or a failover of a store whose take is not durable. A session for single use does not
+// resume from a record that was made in another life.
+type Incarnated interface {
+	Incarnation() uint64
+}
+
 // An Iterator is a store that can list its records. Each calls f for every record that is not past its lifetime, in
 // no particular order, until f returns false or ctx is done. Records put or deleted meanwhile may or may not be seen.
 // f may keep neither slice; it may call the store.

@@ -1,0 +1,182 @@
+package reprise
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A sealed record is a session as it lies in a store, in the language of RFC 8446, section 3. Times are in
+// milliseconds since the Unix epoch.
+//
+//	struct {
+//	    uint8 revision = 1;
+//	    uint64 created;
+//	    uint64 expiry;
+//	    uint64 incarnation;
+//	    opaque scope_tag[8];
+//	    opaque lineage_tag[8];
+//	    opaque server_name_tag[8];
+//	    opaque certificate_tag[8];
+//	    Extension extensions<0..2^16-1>;
+//	} RecordHeader;
+//
+//	struct {
+//	    RecordHeader header;
+//	    opaque nonce[12];
+//	    opaque sealed_session[RecordLength - 12 - HeaderLength];
+//	} Record;
+//
+// sealed_session is the encoding of the session (encoding.go) under AES-256-GCM with a random nonce and the header as
+// additional data. The key is derived from the fleet key and the session ID, so that a record opens under the ID that it was
+// made for and no other. The header is for tools and revocation, which have no IDs; no session is judged by it.
+//
+// The format grows by extensions of the header, by the rule of the session's; anything else needs a new revision.
+const recordRevision = 1
+
+// errRecord is wrapped by every error about a record.
+var errRecord = errors.New("reprise: bad record")
+
+// A RecordHeader is the part of a record that can be read without the session ID. It is as trustworthy as the store: only
+// with the ID can it be told whether it was changed.
+type RecordHeader struct {
+	// Created is when the session was made, Expiry the last moment at which it resumes, with a resolution of a millisecond.
+	Created, Expiry time.Time
+	// Incarnation is that of the store when the record was made (see [Incarnated]).
+	Incarnation uint64
+	// Scope, Lineage, ServerName and ClientCertificate are tags of the session's scope, lineage, server name and
+	// client certificate (the leaf, in DER).
+	Scope, Lineage, ServerName, ClientCertificate RecordTag
+}
+
+// A RecordTag stands for a property of a session: an HMAC under a key derived from the fleet key. Records made under one
+// fleet key have equal tags where their sessions have the property in common; without that key a tag says nothing
+// else. The zero tag says that the session has no such property.
+type RecordTag [8]byte
+
+// String returns the tag in hexadecimal.
+func (t RecordTag) String() string { return hex.EncodeToString(t[:]) }
+
+// ParseRecordHeader reads the header of a record. It does not tell whether the record is genuine.
+func ParseRecordHeader(record []byte) (RecordHeader, error) {
+	header, _, err := splitRecord(record)
+	return header, err
+}
+
+// splitRecord reads the header of a record and returns how long it is.
+func splitRecord(record []byte) (header RecordHeader, length int, err error) {
+	r := reader{String: record}
+	if revision := r.uint8(); revision != recordRevision || len(record) > MaxRecordLength {
+		return header, 0, fmt.Errorf("%w: revision %d of %d bytes", errRecord, revision, len(record))
+	}
+	header.Created = r.milliseconds().time()
+	header.Expiry = r.milliseconds().time()
+	r.check(r.ReadUint64(&header.Incarnation))
+	r.copy(header.Scope[:])
+	r.copy(header.Lineage[:])
+	r.copy(header.ServerName[:])
+	r.copy(header.ClientCertificate[:])
+	extensions := r.bytes16()
+	if r.failed {
+		return RecordHeader{}, 0, fmt.Errorf("%w: truncated", errRecord)
+	}
+	if err := checkExtensions(extensions); err != nil {
+		return RecordHeader{}, 0, fmt.Errorf("%w: %w", errRecord, err)
+	}
+	return header, len(record) - len(r.String), nil
+}
+
+// seal makes the record of a session under the key and the session's ID.
+func (key *fleetKey) seal(s *Session, incarnation uint64) ([]byte, error) {
+	plaintext, err := s.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plaintext)
+	header := key.recordHeader(s, incarnation)
+	record := key.aead(s.id).Seal(header, nil, plaintext, header)
+	if len(record) > MaxRecordLength {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", errRecord, len(record), MaxRecordLength)
+	}
+	return record, nil
+}
+
+// open returns the session of a record that was sealed under the key and id. Any other bytes are an error: it neither
+// panics nor allocates much more than the record is long.
+func (key *fleetKey) open(id SessionID, record []byte) (*Session, RecordHeader, error) {
+	header, length, err := splitRecord(record)
+	if err != nil {
+		return nil, header, err
+	}
+	plaintext, err := key.aead(id).Open(nil, nil, record[length:], record[:length])
+	if err != nil {
+		return nil, header, fmt.Errorf("%w: damaged, or of another session or fleet key", errRecord)
+	}
+	defer clear(plaintext)
+	s, err := ParseSession(plaintext)
+	if err == nil && s.id != id {
+		err = fmt.Errorf("%w: of another session", errRecord)
+	}
+	if err != nil {
+		return nil, header, err
+	}
+	return s, header, nil
+}
+
+// aead returns the cipher for the record of the session id. It makes the nonces and puts them before the ciphertext.
+func (key *fleetKey) aead(id SessionID) cipher.AEAD {
+	block, err := aes.NewCipher(key.sealingKey(id))
+	if err != nil {
+		panic(err) // not with a key of 32 bytes
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // not with AES
+	}
+	return aead
+}
+
+func (key *fleetKey) recordHeader(s *Session, incarnation uint64) []byte {
+	h := []byte{recordRevision}
+	h = binary.BigEndian.AppendUint64(h, uint64(s.created))
+	h = binary.BigEndian.AppendUint64(h, uint64(s.expiry()))
+	h = binary.BigEndian.AppendUint64(h, incarnation)
+	h = key.appendRecordTag(h, tagScope, s.profile.scope[:])
+	h = key.appendRecordTag(h, tagLineage, s.lineage.id[:])
+	h = key.appendRecordTag(h, tagServerName, []byte(s.profile.serverName))
+	h = key.appendRecordTag(h, tagCertificate, s.leaf())
+	return append(h, 0, 0) // no extensions
+}
+
+// What a tag is of is its first byte under the HMAC.
+const (
+	tagScope = 1 + iota
+	tagLineage
+	tagServerName
+	tagCertificate
+)
+
+func (key *fleetKey) appendRecordTag(h []byte, property byte, value []byte) []byte {
+	var tag RecordTag
+	if len(value) > 0 {
+		mac := hmac.New(sha256.New, key.tags)
+		mac.Write([]byte{property})
+		mac.Write(value)
+		copy(tag[:], mac.Sum(nil))
+	}
+	return append(h, tag[:]...)
+}
+
+// leaf returns the client certificate, nil if there is none.
+func (s *Session) leaf() []byte {
+	if !s.HasPeerCertificates() {
+		return nil
+	}
+	return s.PeerCertificates()[0]
+}
