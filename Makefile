@@ -14,6 +14,9 @@ LINT := .tools/golangci-lint-$(LINT_VERSION)
 # Tests of these modules drive other processes, so the race detector sees nothing there. conformance runs bin/reprise.
 DRIVERS := /(conformance|bench)(/|$$)
 
+# Prints the packages whose tests do less under the race detector, which they know by this file.
+LESS_UNDER_RACE := go list -f '{{range .XTestGoFiles}}{{if eq . "race_off_test.go"}}{{$$.ImportPath}}{{end}}{{end}}' work
+
 .PHONY: help build run test test-deps fmt-check vet unit conformance lint bench fuzz soak release-check clean
 
 help: ## list the targets
@@ -38,6 +41,7 @@ vet:
 
 unit:
 	go test -race -shuffle=on -timeout 10m $$(go list work | grep -vE '$(DRIVERS)')
+	@packages=$$($(LESS_UNDER_RACE)); if [ -n "$$packages" ]; then set -x; go test -shuffle=on -timeout 10m $$packages; fi
 
 conformance: build
 	@packages=$$(go list work | grep -E '$(DRIVERS)' || true); \
