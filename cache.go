@@ -70,6 +70,7 @@ func New(o Options) (*Cache, error) {
 	}
 	if o.Keys == nil {
 		o.Keys = RandomFleetKeys()
+		o.Keys.private = true
 	}
 	if o.LookupTimeout <= 0 {
 		o.LookupTimeout = DefaultLookupTimeout

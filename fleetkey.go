@@ -29,8 +29,9 @@ const (
 //
 // FleetKeys are immutable and may be used from many goroutines. They never print their keys.
 type FleetKeys struct {
-	_    [0]func()
-	keys []*fleetKey // the last to become current first; never empty
+	_       [0]func()
+	keys    []*fleetKey // the last to become current first; never empty
+	private bool        // made by [New] because there were none: nobody else has them, and they go with the process
 }
 
 // A fleetKey holds what is derived from one fleet key, by HKDF with a label each.
@@ -40,6 +41,7 @@ type fleetKey struct {
 	store       []byte    // pseudorandom key that store keys are expanded from
 	sealing     []byte    // pseudorandom key that sealing keys are expanded from
 	tags        []byte    // key of the HMAC that makes the tags in a record's header
+	client      []byte    // key of the HMAC that makes the IDs of client sessions
 	name        string
 }
 
@@ -72,8 +74,8 @@ func newFleetKey(secret []byte, currentFrom time.Time) (*fleetKey, error) {
 	if len(secret) != FleetKeyLength {
 		return nil, fmt.Errorf("reprise: fleet key of %d bytes, must be %d", len(secret), FleetKeyLength)
 	}
-	var derived [5][]byte
-	for i, label := range []string{"id tag", "store", "seal", "header tags", "name"} {
+	var derived [6][]byte
+	for i, label := range []string{"id tag", "store", "seal", "header tags", "client id", "name"} {
 		var err error
 		if derived[i], err = hkdf.Key(sha256.New, secret, nil, "reprise "+label, sha256.Size); err != nil {
 			return nil, fmt.Errorf("reprise: fleet key: %w", err)
@@ -85,7 +87,8 @@ func newFleetKey(secret []byte, currentFrom time.Time) (*fleetKey, error) {
 		store:       derived[1],
 		sealing:     derived[2],
 		tags:        derived[3],
-		name:        hex.EncodeToString(derived[4][:6]),
+		client:      derived[4],
+		name:        hex.EncodeToString(derived[5][:6]),
 	}, nil
 }
 
@@ -118,8 +121,8 @@ func (k *FleetKeys) Info(now time.Time) []FleetKeyInfo {
 // String returns a placeholder.
 func (k *FleetKeys) String() string { return fmt.Sprintf("FleetKeys(%d)", len(k.keys)) }
 
-// Format writes the placeholder of [FleetKeys.String] for every verb.
-func (k *FleetKeys) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
+// Format writes the placeholder of [FleetKeys.String] for every verb, also for FleetKeys that are not pointed to.
+func (k FleetKeys) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 
 // LogValue implements [slog.LogValuer] with [FleetKeys.String].
 func (k *FleetKeys) LogValue() slog.Value { return slog.StringValue(k.String()) }
