@@ -5,31 +5,68 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/reprise-tls/reprise"
 )
 
-// A server is a cache with what tests need around it: a clock and a record of the callbacks.
+// A server is a cache with what tests need around it: a clock and a record of the remove calls.
 type server struct {
 	*reprise.Cache
 	t   *testing.T
 	now time.Time
+
+	mu      sync.Mutex
+	removed []removal
+}
+
+type removal struct {
+	id       reprise.SessionID
+	why      reprise.Removal
+	resident bool
 }
 
 func newServer(t *testing.T, o reprise.Options) *server {
 	t.Helper()
 	s := &server{t: t, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
 	o.Now = func() time.Time { return s.now }
+	if o.Logger == nil {
+		o.Logger = discard
+	}
 	c, err := reprise.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Cache = c
+	c.SetRemoveCallback(func(_ *reprise.Cache, session *reprise.Session, why reprise.Removal, resident bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.removed = append(s.removed, removal{session.ID(), why, resident})
+	})
 	return s
 }
+
+// expectRemoved checks the remove calls since the last time.
+func (s *server) expectRemoved(want ...removal) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.removed, want) {
+		s.t.Errorf("remove calls %v, want %v", s.removed, want)
+	}
+	s.removed = nil
+}
+
+func (s *server) pass(d time.Duration) { s.now = s.now.Add(d) }
+
+// discard is a logger for tests whose callbacks panic.
+var discard = slog.New(slog.DiscardHandler)
 
 var (
 	anyInfo  = reprise.ConnectionInfo{ServerName: "www.example"}
@@ -56,8 +93,13 @@ func (s *server) accept(info reprise.ConnectionInfo) *reprise.Connection {
 // full makes a full handshake and returns its session.
 func (s *server) full() *reprise.Session {
 	s.t.Helper()
-	conn := s.accept(anyInfo)
-	session, err := conn.NewSession(anyParams(), nil)
+	return s.fullWith(anyInfo, anyParams())
+}
+
+func (s *server) fullWith(info reprise.ConnectionInfo, p reprise.SessionParams) *reprise.Session {
+	s.t.Helper()
+	conn := s.accept(info)
+	session, err := conn.NewSession(p, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -68,26 +110,36 @@ func (s *server) full() *reprise.Session {
 // offer makes a handshake that offers a session, and returns how that ended.
 func (s *server) offer(session *reprise.Session) reprise.Reason {
 	s.t.Helper()
-	_, reason := s.offerTo(s.accept(anyInfo), session.ID())
-	return reason
+	conn := s.accept(anyInfo)
+	s.resume(conn, session.ID(), anyOffer)
+	return conn.Reason()
 }
 
-func (s *server) offerTo(conn *reprise.Connection, id reprise.SessionID) (*reprise.Session, reprise.Reason) {
-	found, reason := conn.Lookup(id.Bytes(), anyOffer)
+// resume goes through a handshake that offers a session, with an engine that always agrees.
+func (s *server) resume(conn *reprise.Connection, id reprise.SessionID, offer reprise.Offer) *reprise.Session {
+	s.t.Helper()
+	found, reason := conn.Lookup(id.Bytes(), offer)
 	if reason == reprise.Resumed && conn.Take(found) == reprise.Resumed {
 		conn.Resumed(found)
 	}
 	conn.Complete(true)
-	return found, conn.Reason()
+	return found
+}
+
+func (s *server) expectOffer(session *reprise.Session, want reprise.Reason) {
+	s.t.Helper()
+	if got := s.offer(session); got != want {
+		s.t.Errorf("the offer ended in %q, want %q", got, want)
+	}
 }
 
 func TestResumption(t *testing.T) {
 	s := newServer(t, reprise.Options{})
 	session := s.full()
 	conn := s.accept(anyInfo)
-	found, reason := s.offerTo(conn, session.ID())
-	if reason != reprise.Resumed {
-		t.Fatalf("offer ended in %v", reason)
+	found := s.resume(conn, session.ID(), anyOffer)
+	if conn.Reason() != reprise.Resumed {
+		t.Fatalf("offer ended in %v", conn.Reason())
 	}
 	if !bytes.Equal(found.Secret(), session.Secret()) {
 		t.Error("resumed with another secret")
@@ -97,5 +149,296 @@ func TestResumption(t *testing.T) {
 	}
 }
 
-// discard is a logger for tests whose callbacks panic.
-var discard = slog.New(slog.DiscardHandler)
+func TestDefaults(t *testing.T) {
+	c, err := reprise.New(reprise.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Mode() != reprise.ModeServer || c.Size() != 20480 || c.Timeout() != 2*time.Hour {
+		t.Errorf("mode %v, size %d, timeout %v", c.Mode(), c.Size(), c.Timeout())
+	}
+	if c.NewCallback() != nil || c.RemoveCallback() != nil || c.GetCallback() != nil || c.TakeCallback() != nil || c.GenerateID() != nil {
+		t.Error("a callback is set from the start")
+	}
+}
+
+func TestSettersReturnTheOldValue(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	if old := s.SetMode(reprise.ModeBoth); old != reprise.ModeServer || s.Mode() != reprise.ModeBoth {
+		t.Errorf("SetMode: old %v, now %v", old, s.Mode())
+	}
+	if old := s.SetSize(7); old != reprise.DefaultSize || s.Size() != 7 {
+		t.Errorf("SetSize: old %v, now %v", old, s.Size())
+	}
+	if s.SetSize(-1); s.Size() != 7 {
+		t.Errorf("a negative size changed it to %d", s.Size())
+	}
+	if old := s.SetTimeout(time.Minute); old != reprise.DefaultTimeout || s.Timeout() != time.Minute {
+		t.Errorf("SetTimeout: old %v, now %v", old, s.Timeout())
+	}
+	if s.SetTimeout(-1); s.Timeout() != reprise.DefaultTimeout {
+		t.Errorf("a negative timeout set %v", s.Timeout())
+	}
+	if err := s.SetContext(make([]byte, 33)); err == nil {
+		t.Error("a context of 33 bytes was accepted")
+	}
+	if err := s.SetContext([]byte("shop")); err != nil || string(s.Context()) != "shop" {
+		t.Errorf("SetContext: %v, now %q", err, s.Context())
+	}
+}
+
+// TestFirstToExpireIsFirstToGo: capacity is exactly the size, and the older session goes first among equals.
+func TestFirstToExpireIsFirstToGo(t *testing.T) {
+	for _, size := range []int{1, 2, 3, 50, 500} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			s := newServer(t, reprise.Options{})
+			s.SetSize(size)
+			type entry struct {
+				session *reprise.Session
+				order   int
+			}
+			var entries []entry
+			var removed []reprise.SessionID
+			s.SetRemoveCallback(func(_ *reprise.Cache, session *reprise.Session, why reprise.Removal, _ bool) {
+				if why != reprise.RemovedEvicted {
+					t.Errorf("removed as %v", why)
+				}
+				removed = append(removed, session.ID())
+			})
+			for i := range 4 * size {
+				p := anyParams()
+				p.Timeout = time.Duration(1+(i*7919)%13) * time.Minute
+				session := s.fullWith(anyInfo, p)
+				if n := s.Stats().Number; n != min(i+1, size) {
+					t.Fatalf("%d sessions after %d", n, i+1)
+				}
+				if len(entries) == size {
+					first := slices.MinFunc(entries, func(a, b entry) int {
+						return 2*a.session.Expiry().Compare(b.session.Expiry()) + compareInts(a.order, b.order)
+					})
+					if len(removed) != 1 || removed[0] != first.session.ID() {
+						t.Fatalf("at %d another session went than the first to expire", i)
+					}
+					entries = slices.DeleteFunc(entries, func(e entry) bool { return e == first })
+				}
+				removed = nil
+				entries = append(entries, entry{session, i})
+			}
+			if full := s.Stats().CacheFull; full != uint64(3*size) {
+				t.Errorf("CacheFull %d, want %d", full, 3*size)
+			}
+		})
+	}
+}
+
+func compareInts(a, b int) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+func TestLoweredSizeTakesEffectAtTheNextEntry(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	for range 4 {
+		s.full()
+	}
+	s.SetSize(2)
+	if n := s.Stats().Number; n != 4 {
+		t.Errorf("%d sessions after SetSize", n)
+	}
+	s.full()
+	if n := s.Stats().Number; n != 2 {
+		t.Errorf("%d sessions after the next entry", n)
+	}
+	s.SetSize(0)
+	for range 100 {
+		s.full()
+	}
+	if n := s.Stats().Number; n != 102 {
+		t.Errorf("%d sessions without a limit", n)
+	}
+}
+
+func TestFlush(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	ids := make(map[int]reprise.SessionID)
+	for _, seconds := range []int{300, 100, 400, 200} {
+		p := anyParams()
+		p.Timeout = time.Duration(seconds) * time.Second
+		ids[seconds] = s.fullWith(anyInfo, p).ID()
+	}
+	start := s.now
+	s.pass(150 * time.Second)
+	s.Flush(start.Add(200 * time.Second)) // strictly before
+	s.expectRemoved(removal{ids[100], reprise.RemovedExpired, true})
+	s.Flush(start.Add(201 * time.Second))
+	s.expectRemoved(removal{ids[200], reprise.RemovedFlushed, true})
+	s.Flush(time.Time{})
+	s.expectRemoved(removal{ids[300], reprise.RemovedFlushed, true}, removal{ids[400], reprise.RemovedFlushed, true})
+	if st := s.Stats(); st.Number != 0 || st.Timeouts != 0 || st.CacheFull != 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestAutomaticFlushEvery255Connections(t *testing.T) {
+	for _, auto := range []bool{true, false} {
+		s := newServer(t, reprise.Options{})
+		if !auto {
+			s.SetMode(reprise.ModeServer | reprise.ModeNoAutoClear)
+		}
+		session := s.full()
+		s.pass(3 * time.Hour)
+		for range 253 {
+			s.accept(anyInfo).Complete(true)
+		}
+		s.expectRemoved()
+		s.accept(anyInfo).Complete(true)
+		if auto {
+			s.expectRemoved(removal{session.ID(), reprise.RemovedExpired, true})
+		} else {
+			s.expectRemoved()
+		}
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	session := s.full()
+	s.pass(2 * time.Hour)
+	s.expectOffer(session, reprise.Resumed) // an age of all the timeout is still valid
+	s.pass(time.Millisecond)
+	s.expectOffer(session, reprise.Expired)
+	s.expectRemoved(removal{session.ID(), reprise.RemovedExpired, true})
+	s.expectOffer(session, reprise.Unknown)
+	if st := s.Stats(); st.Timeouts != 1 || st.Misses != 1 || st.Hits != 1 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	session := s.full()
+	if !s.Remove(session) {
+		t.Error("the session was not resident")
+	}
+	s.expectRemoved(removal{session.ID(), reprise.RemovedExplicitly, true})
+	if s.Remove(session) {
+		t.Error("resident after it was removed")
+	}
+	s.expectRemoved(removal{session.ID(), reprise.RemovedExplicitly, false})
+	s.expectOffer(session, reprise.Unknown)
+
+	other := s.full()
+	if !s.Forget(other.ID()) || s.Forget(other.ID()) {
+		t.Error("Forget")
+	}
+	s.expectRemoved(removal{other.ID(), reprise.RemovedElsewhere, true})
+}
+
+func TestAdd(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	announced := 0
+	s.SetNewCallback(func(*reprise.Cache, *reprise.Session) bool { announced++; return true })
+	session := s.full()
+	announced = 0
+	s.SetMode(reprise.ModeOff)
+	if err := s.Add(session); err != nil {
+		t.Fatal(err)
+	}
+	s.expectRemoved(removal{session.ID(), reprise.RemovedReplaced, true})
+	if announced != 0 {
+		t.Error("Add called the new callback")
+	}
+	s.expectOffer(session, reprise.Resumed)
+}
+
+func TestClose(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	var want []removal
+	for range 10 {
+		want = append(want, removal{s.full().ID(), reprise.RemovedClosed, true})
+		s.pass(time.Second)
+	}
+	open := s.accept(anyInfo)
+	if _, err := open.NewSession(anyParams(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	s.expectRemoved(want...)
+	open.Complete(true) // is not kept
+	s.expectRemoved()
+	if st := s.Stats(); st.Number != 0 {
+		t.Errorf("%d sessions after Close", st.Number)
+	}
+	if _, err := s.Accept(t.Context(), anyInfo); !errors.Is(err, reprise.ErrClosed) {
+		t.Errorf("Accept after Close: %v", err)
+	}
+}
+
+func TestAll(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	want := make(map[reprise.SessionID]bool)
+	for range 3000 {
+		want[s.full().ID()] = true
+	}
+	seen := 0
+	s.All(func(session *reprise.Session) bool {
+		if !want[session.ID()] {
+			t.Error("a session that was not added, or twice")
+		}
+		delete(want, session.ID())
+		seen++
+		s.Remove(session)
+		return seen < 2500
+	})
+	if seen != 2500 || s.Stats().Number != 500 {
+		t.Errorf("%d seen, %d left", seen, s.Stats().Number)
+	}
+}
+
+func TestHandleIsNoID(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	session := s.full()
+	handle := s.Handle(session.ID())
+	if len(handle) != 12 || handle != s.Handle(session.ID()) || bytes.HasPrefix(session.ID().Bytes(), []byte(handle)) {
+		t.Errorf("handle %q", handle)
+	}
+	if handle == fmt.Sprintf("%x", session.ID().Bytes()[:6]) {
+		t.Error("the handle is a prefix of the ID")
+	}
+}
+
+func TestGenerateID(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	var next []byte
+	calls := 0
+	s.SetGenerateID(func(*reprise.Cache) (reprise.SessionID, error) {
+		calls++
+		return reprise.MakeSessionID(next)
+	})
+	next = []byte{1}
+	session := s.full()
+	if !bytes.Equal(session.ID().Bytes(), next) {
+		t.Errorf("another ID than the generator's")
+	}
+	s.expectOffer(session, reprise.Resumed)
+
+	calls = 0
+	conn := s.accept(anyInfo)
+	if _, err := conn.NewSession(anyParams(), nil); err == nil || calls != 10 {
+		t.Errorf("an ID in use: error %v after %d calls", err, calls)
+	}
+	next = nil
+	if _, err := conn.NewSession(anyParams(), nil); err == nil {
+		t.Error("an empty ID was accepted")
+	}
+	s.SetGenerateID(func(*reprise.Cache) (reprise.SessionID, error) { panic("no") })
+	if _, err := conn.NewSession(anyParams(), nil); err == nil {
+		t.Error("a generator that panics made an ID")
+	}
+}

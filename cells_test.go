@@ -1,12 +1,119 @@
 package reprise
 
 import (
+	"bytes"
+	"crypto/tls"
 	"testing"
+	"time"
 	"unsafe"
 )
 
 func TestCellFillsCacheLines(t *testing.T) {
 	if size := unsafe.Sizeof(cell{}); size != 3*64 {
 		t.Errorf("a cell has %d bytes", size)
+	}
+	if size := unsafe.Sizeof(bucket{}); size != 64 {
+		t.Errorf("a bucket has %d bytes", size)
+	}
+}
+
+// TestRemovedSecretsAreOverwritten looks into the memory of the cache, however the session left it.
+func TestRemovedSecretsAreOverwritten(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	c, err := New(Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetSize(2)
+	secret := bytes.Repeat([]byte{0xa5}, 48)
+	add := func(id byte) *Session {
+		s, err := NewSession(SessionParams{
+			ID: SessionID{length: 1, bytes: [32]byte{id}}, Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256,
+			Secret: secret, Created: now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Add(s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	count := func() (n int) {
+		for i := range c.internal.shards {
+			for _, chunk := range c.internal.shards[i].cells.chunks {
+				memory := unsafe.Slice((*byte)(unsafe.Pointer(chunk)), unsafe.Sizeof(*chunk))
+				n += bytes.Count(memory, secret)
+			}
+		}
+		return n
+	}
+	for id := range byte(10) { // evicted
+		add(id)
+	}
+	if n := count(); n != 2 {
+		t.Fatalf("%d secrets in memory with 2 sessions", n)
+	}
+	c.Remove(add(1))
+	if n := count(); n != 1 {
+		t.Errorf("%d secrets after Remove", n)
+	}
+	add(2)
+	add(2) // replaced
+	c.Flush(time.Time{})
+	if n := count(); n != 0 {
+		t.Errorf("%d secrets after Flush", n)
+	}
+}
+
+// TestIndex compares the index with a map, through growth, full buckets and removals.
+func TestIndex(t *testing.T) {
+	x, known := newIndex(), make(map[slot]uint64)
+	var cs cells
+	cs.free = noSlot
+	fingerprintOf := func(s slot) uint64 { return known[s] }
+	id := func(s slot) *SessionID {
+		return &SessionID{length: 4, bytes: [32]byte{byte(s), byte(s >> 8), byte(s >> 16), 1}}
+	}
+	check := func() {
+		t.Helper()
+		for s, fingerprint := range known {
+			if got := x.find(fingerprint, &cs, id(s)); got != s {
+				t.Fatalf("slot %d found as %d", s, got)
+			}
+		}
+		if got := x.find(12345, &cs, &SessionID{length: 1}); got != noSlot {
+			t.Fatalf("found slot %d for an ID that was not added", got)
+		}
+	}
+	for i := range 5000 {
+		s := cs.allocate()
+		cell := cs.at(s)
+		cell.id, cell.idLength = id(s).bytes, id(s).length
+		// Few homes and few tags, so that buckets overflow.
+		known[s] = uint64(i%7)*numShards | uint64(i%5)<<58
+		if i%2 == 0 {
+			known[s] = uint64(i) * 0x9e3779b97f4a7c15
+		}
+		x.add(known[s], s, fingerprintOf)
+		if i%3 == 0 {
+			for victim, fingerprint := range known { // any
+				x.remove(fingerprint, victim)
+				delete(known, victim)
+				break
+			}
+		}
+		if i%500 == 0 {
+			check()
+		}
+	}
+	check()
+	for s, fingerprint := range known {
+		x.remove(fingerprint, s)
+	}
+	for i := range x.buckets {
+		if x.buckets[i].overflow != 0 || x.buckets[i].tags != [slotsPerBucket]uint8{} {
+			t.Fatal("an empty index is not empty")
+		}
 	}
 }
