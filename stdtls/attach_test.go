@@ -16,7 +16,7 @@ import (
 func TestResumes(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
 		cache := newCache(t, reprise.Options{})
-		config := serverConfig()
+		config := serverConfig(t)
 		attach(t, config, cache)
 		addr := serve(t, config)
 
@@ -44,7 +44,7 @@ func TestResumesElsewhere(t *testing.T) {
 		first, second := newCache(t, reprise.Options{}), newCache(t, reprise.Options{})
 		external := newExternalCache(first)
 		second.SetGetCallback(external.get)
-		firstConfig, secondConfig := serverConfig(), serverConfig()
+		firstConfig, secondConfig := serverConfig(t), serverConfig(t)
 		attach(t, firstConfig, first)
 		attach(t, secondConfig, second)
 
@@ -58,9 +58,9 @@ func TestResumesElsewhere(t *testing.T) {
 }
 
 func TestAttachRefuses(t *testing.T) {
-	clientAuth := serverConfig()
+	clientAuth := serverConfig(t)
 	clientAuth.ClientAuth = tls.RequestClientCert
-	attached := serverConfig()
+	attached := serverConfig(t)
 	attach(t, attached, newCache(t, reprise.Options{}))
 
 	for _, test := range []struct {
@@ -72,15 +72,15 @@ func TestAttachRefuses(t *testing.T) {
 		{"attached", attached, "attached to a session cache already"},
 		{"clone of an attached one", attached.Clone(), "attached to a session cache already"},
 		{"WrapSession", &tls.Config{
-			Certificates: serverConfig().Certificates,
+			Certificates: serverConfig(t).Certificates,
 			WrapSession:  (&tls.Config{}).EncryptTicket,
 		}, "WrapSession"},
 		{"UnwrapSession", &tls.Config{
-			Certificates:  serverConfig().Certificates,
+			Certificates:  serverConfig(t).Certificates,
 			UnwrapSession: (&tls.Config{}).DecryptTicket,
 		}, "UnwrapSession"},
 		{"tickets disabled", &tls.Config{
-			Certificates:           serverConfig().Certificates,
+			Certificates:           serverConfig(t).Certificates,
 			SessionTicketsDisabled: true,
 		}, "SessionTicketsDisabled"},
 		{"no certificate", &tls.Config{}, "no certificate"},
@@ -96,7 +96,7 @@ func TestAttachRefuses(t *testing.T) {
 	if err := stdtls.Attach(clientAuth, newCache(t, reprise.Options{})); !errors.Is(err, reprise.ErrContextRequired) {
 		t.Errorf("%v is not ErrContextRequired", err)
 	}
-	if err := stdtls.Attach(serverConfig(), nil); err == nil {
+	if err := stdtls.Attach(serverConfig(t), nil); err == nil {
 		t.Error("Attach took a nil cache")
 	}
 	if clientAuth.GetConfigForClient != nil {
@@ -106,7 +106,7 @@ func TestAttachRefuses(t *testing.T) {
 
 func TestGetConfigForClientIsCalledOnce(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
-		config := serverConfig()
+		config := serverConfig(t)
 		var calls atomic.Int32
 		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			calls.Add(1)
@@ -129,8 +129,8 @@ func TestGetConfigForClientIsCalledOnce(t *testing.T) {
 // scope.
 func TestGetConfigForClientDecides(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
-		config := serverConfig()
-		own := serverConfig()
+		config := serverConfig(t)
+		own := serverConfig(t)
 		own.NextProtos = []string{"own"}
 		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return own, nil }
 		attach(t, config, newCache(t, reprise.Options{}))
@@ -149,7 +149,7 @@ func TestGetConfigForClientDecides(t *testing.T) {
 }
 
 func TestGetConfigForClientFails(t *testing.T) {
-	config := serverConfig()
+	config := serverConfig(t)
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New("no") }
 	attach(t, config, newCache(t, reprise.Options{}))
 	if _, err := newClient(t, tls.VersionTLS13).try(serve(t, config)); err == nil {
@@ -159,11 +159,11 @@ func TestGetConfigForClientFails(t *testing.T) {
 
 // TestGetConfigForClientReturnsAnUnsafeConfig: such connections are served without sessions, and that is logged once.
 func TestGetConfigForClientReturnsAnUnsafeConfig(t *testing.T) {
-	hooks := serverConfig()
+	hooks := serverConfig(t)
 	hooks.WrapSession, hooks.UnwrapSession = hooks.EncryptTicket, hooks.DecryptTicket
-	noContext := serverConfig()
+	noContext := serverConfig(t)
 	noContext.ClientAuth = tls.RequestClientCert
-	disabled := serverConfig()
+	disabled := serverConfig(t)
 	disabled.SessionTicketsDisabled = true
 
 	for _, test := range []struct {
@@ -179,7 +179,7 @@ func TestGetConfigForClientReturnsAnUnsafeConfig(t *testing.T) {
 			forEachVersion(t, func(t *testing.T, version uint16) {
 				var log bytes.Buffer
 				cache := newCache(t, reprise.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-				config := serverConfig()
+				config := serverConfig(t)
 				config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return test.config, nil }
 				attach(t, config, cache)
 				addr := serve(t, config)
@@ -203,7 +203,7 @@ func TestGetConfigForClientReturnsAnUnsafeConfig(t *testing.T) {
 // TestCloneIsAttached: net/http and grpc-go clone the configuration that they are given.
 func TestCloneIsAttached(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
-		config := serverConfig()
+		config := serverConfig(t)
 		attach(t, config, newCache(t, reprise.Options{}))
 		first, second := serve(t, config.Clone()), serve(t, config.Clone())
 		c := newClient(t, version)
@@ -216,7 +216,7 @@ func TestCloneIsAttached(t *testing.T) {
 func TestTicketKeysHaveNoEffect(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
 		keys := [][32]byte{{1, 2, 3}}
-		stateless := serverConfig()
+		stateless := serverConfig(t)
 		stateless.SetSessionTicketKeys(keys)
 		c := newClient(t, version)
 		c.expect(serve(t, stateless), false)
@@ -224,7 +224,7 @@ func TestTicketKeysHaveNoEffect(t *testing.T) {
 			t.Fatal("crypto/tls's own ticket is of 32 bytes")
 		}
 
-		config := serverConfig()
+		config := serverConfig(t)
 		config.SetSessionTicketKeys(keys)
 		cache := newCache(t, reprise.Options{})
 		attach(t, config, cache)
@@ -242,7 +242,7 @@ func TestTicketKeysHaveNoEffect(t *testing.T) {
 func TestClosedCacheServesInFull(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
 		cache := newCache(t, reprise.Options{})
-		config := serverConfig()
+		config := serverConfig(t)
 		attach(t, config, cache)
 		addr := serve(t, config)
 		c := newClient(t, version)

@@ -27,8 +27,8 @@ func newChainOf3(t *testing.T, notAfter time.Time) chainOf3 {
 }
 
 // mutualConfig asks for client certificates.
-func mutualConfig(roots *x509.CertPool) *tls.Config {
-	config := serverConfig()
+func mutualConfig(t *testing.T, roots *x509.CertPool) *tls.Config {
+	config := serverConfig(t)
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.ClientCAs = roots
 	return config
@@ -61,7 +61,7 @@ func TestClientChainOf3(t *testing.T) {
 		}
 
 		chain := newChainOf3(t, time.Time{})
-		mutual, plain := mutualConfig(chain.root.Pool()), serverConfig()
+		mutual, plain := mutualConfig(t, chain.root.Pool()), serverConfig(t)
 		attach(t, mutual, mutualCache(t))
 		attach(t, plain, newCache(t, reprise.Options{}))
 		mutualAddr, plainAddr := serve(t, mutual), serve(t, plain)
@@ -106,7 +106,7 @@ func (w *firstWrite) Write(b []byte) (int, error) {
 func TestServerSeesTheClientCertificateAgain(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
 		chain := newChainOf3(t, time.Time{})
-		config := mutualConfig(chain.root.Pool())
+		config := mutualConfig(t, chain.root.Pool())
 		states := make(chan tls.ConnectionState, 1)
 		config.VerifyConnection = func(cs tls.ConnectionState) error {
 			states <- cs
@@ -144,8 +144,8 @@ func newTrust(t *testing.T, version uint16, clients chainOf3) (*trust, *client) 
 	tr := &trust{clients: clients, now: now}
 	tr.cache = newCache(t, reprise.Options{Context: []byte("trust"), Now: now.read})
 	tr.cache.SetTimeout(24 * time.Hour)
-	tr.config.Store(mutualConfig(clients.root.Pool()))
-	config := serverConfig()
+	tr.config.Store(mutualConfig(t, clients.root.Pool()))
+	config := serverConfig(t)
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		own := tr.config.Load().Clone()
 		own.Time = now.read
@@ -165,7 +165,7 @@ func TestCATakenOutOfClientCAs(t *testing.T) {
 		c.expect(tr.addr, false)
 		c.expect(tr.addr, true)
 
-		other := mutualConfig(newChainOf3(t, time.Time{}).root.Pool())
+		other := mutualConfig(t, newChainOf3(t, time.Time{}).root.Pool())
 		tr.config.Store(other)
 		if _, err := c.try(tr.addr); err == nil {
 			t.Fatal("a client of a CA that is not trusted any more was let in")
@@ -183,7 +183,7 @@ func TestCAOfTheSameNameIsAnotherCA(t *testing.T) {
 		tr, c := newTrust(t, version, clients)
 		c.expect(tr.addr, false)
 		c.expect(tr.addr, true)
-		tr.config.Store(mutualConfig(namesake.root.Pool()))
+		tr.config.Store(mutualConfig(t, namesake.root.Pool()))
 		c.config.Certificates = []tls.Certificate{namesake.certificate}
 		c.expect(tr.addr, false)
 		expectOutcome(t, tr.cache, reprise.ClientCertificate, 1)
@@ -214,7 +214,7 @@ func TestVerifyPeerCertificateSaysNo(t *testing.T) {
 		clients := newChainOf3(t, time.Time{})
 		tr, c := newTrust(t, version, clients)
 		var refuse, sawChain atomic.Bool
-		config := mutualConfig(clients.root.Pool())
+		config := mutualConfig(t, clients.root.Pool())
 		config.VerifyPeerCertificate = func(raw [][]byte, chains [][]*x509.Certificate) error {
 			sawChain.Store(len(raw) == 3 && len(chains) == 1 && len(chains[0]) == 4)
 			if refuse.Load() {
@@ -253,7 +253,7 @@ func TestEveryClientAuthPolicy(t *testing.T) {
 			}
 			t.Run(policy.String(), func(t *testing.T) {
 				forEachVersion(t, func(t *testing.T, version uint16) {
-					config := mutualConfig(clients.root.Pool())
+					config := mutualConfig(t, clients.root.Pool())
 					config.ClientAuth = policy
 					attach(t, config, mutualCache(t))
 					addr := serve(t, config)
@@ -274,7 +274,7 @@ func TestEveryClientAuthPolicy(t *testing.T) {
 func TestStapledClientCertificate(t *testing.T) {
 	clients := newChainOf3(t, time.Time{})
 	clients.certificate.OCSPStaple = []byte("a response")
-	config := mutualConfig(clients.root.Pool())
+	config := mutualConfig(t, clients.root.Pool())
 	states := make(chan tls.ConnectionState, 1)
 	config.VerifyConnection = func(cs tls.ConnectionState) error {
 		states <- cs

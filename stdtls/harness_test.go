@@ -25,20 +25,9 @@ func forEachVersion(t *testing.T, f func(t *testing.T, version uint16)) {
 	}
 }
 
-// authority issues the certificates of all tests; it is made once.
-var authority = sync.OnceValues(func() (ca *certtest.Authority, server tls.Certificate) {
-	ca = certtest.NewAuthority(testingTB{}, "test root")
-	return ca, ca.Server(testingTB{}, "a.example", "b.example")
-})
-
-// testingTB is what certtest gets outside of a test.
-type testingTB struct{ testing.TB }
-
-func (testingTB) Helper()           {}
-func (testingTB) Fatal(args ...any) { panic(args) }
-
-func serverConfig() *tls.Config {
-	_, certificate := authority()
+func serverConfig(t *testing.T) *tls.Config {
+	t.Helper()
+	_, certificate := certtest.Shared(t)
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}
 }
 
@@ -111,7 +100,7 @@ type client struct {
 
 func newClient(t *testing.T, version uint16) *client {
 	t.Helper()
-	ca, _ := authority()
+	ca, _ := certtest.Shared(t)
 	c := &client{t: t, sessions: new(sessionCache)}
 	c.config = &tls.Config{
 		RootCAs:            ca.Pool(),

@@ -57,7 +57,7 @@ func TestNetHTTP(t *testing.T) {
 		name := map[bool]string{false: "HTTP/1.1", true: "HTTP/2.0"}[http2]
 		t.Run(name, func(t *testing.T) {
 			forEachVersion(t, func(t *testing.T, version uint16) {
-				config := serverConfig()
+				config := serverConfig(t)
 				attach(t, config, newCache(t, reprise.Options{}))
 				url := startHTTPS(t, config, reportTLS)
 				c := newClient(t, version)
@@ -81,7 +81,7 @@ func TestReverseProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache := newCache(t, reprise.Options{})
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	url := startHTTPS(t, config, httputil.NewSingleHostReverseProxy(target))
 	c := newClient(t, tls.VersionTLS13)

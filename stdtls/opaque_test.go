@@ -16,7 +16,7 @@ func TestOpaqueWhereTheEncodingIsNotKnown(t *testing.T) {
 		clients := newChainOf3(t, time.Time{})
 		cache := mutualCache(t)
 		external := newExternalCache(cache)
-		config := mutualConfig(clients.root.Pool())
+		config := mutualConfig(t, clients.root.Pool())
 		attach(t, config, cache)
 		addr := serve(t, config)
 		neutral, opaque := newClient(t, version), newClient(t, version)

@@ -66,7 +66,7 @@ func handshakeQUIC(t *testing.T, client, server *tls.Config, extra [][]byte) (r 
 
 func quicConfigs(t *testing.T, cache *reprise.Cache) (c *client, clientConfig, serverTLS *tls.Config) {
 	t.Helper()
-	server := serverConfig()
+	server := serverConfig(t)
 	server.MinVersion, server.NextProtos = tls.VersionTLS13, []string{"quic-test"}
 	attach(t, server, cache)
 	c = newClient(t, tls.VersionTLS13)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/certtest"
 )
 
 // TestUnwrapNeverReturnsAnError: crypto/tls would end the connection without an alert.
@@ -27,7 +28,7 @@ func TestUnwrapNeverReturnsAnError(t *testing.T) {
 				cache := newCache(t, reprise.Options{})
 				cache.SetMode(reprise.ModeServer | reprise.ModeNoInternal)
 				external := newExternalCache(cache)
-				config := serverConfig()
+				config := serverConfig(t)
 				attach(t, config, cache)
 				addr := serve(t, config)
 				c := newClient(t, version)
@@ -46,7 +47,7 @@ func TestUnwrapNeverReturnsAnError(t *testing.T) {
 // TestUnwrapOfNonsense: whatever a client offers, it gets a full handshake.
 func TestUnwrapOfNonsense(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
 	for _, length := range []int{1, 31, 32, 33, 1000, 10_000} {
@@ -79,7 +80,7 @@ func TestNeverAnEmptyTicketInTLS13(t *testing.T) {
 			forEachVersion(t, func(t *testing.T, version uint16) {
 				cache := newCache(t, reprise.Options{})
 				test.spoil(cache)
-				config := serverConfig()
+				config := serverConfig(t)
 				attach(t, config, cache)
 				addr := serve(t, config)
 				c := newClient(t, version)
@@ -109,7 +110,7 @@ func TestNilAndEmptyIdentity(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cache := newCache(t, reprise.Options{})
 			external := newExternalCache(cache)
-			config := serverConfig()
+			config := serverConfig(t)
 			attach(t, config, cache)
 			h := hello{version: tls.VersionTLS12, ticket: test.ticket}
 			if answer := h.send(t, serve(t, config)); !isServerHello(answer) {
@@ -125,7 +126,7 @@ func TestNilAndEmptyIdentity(t *testing.T) {
 func TestAtMostFiveIdentities(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
 	external := newExternalCache(cache)
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	h := hello{version: tls.VersionTLS13, identities: randomIdentities(100)}
 	if answer := h.send(t, serve(t, config)); !isServerHello(answer) {
@@ -142,7 +143,7 @@ func TestOneDeadlineForAllIdentities(t *testing.T) {
 	cache := newCache(t, reprise.Options{LookupTimeout: timeout})
 	external := newExternalCache(cache)
 	external.beforeGet = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
 
@@ -171,7 +172,7 @@ func TestOneDeadlineForAllIdentities(t *testing.T) {
 func TestWrapBeforeTheClientHasProvedAnything(t *testing.T) {
 	const bound = 7
 	cache := newCache(t, reprise.Options{UnconfirmedPerSource: bound})
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
 	c := newClient(t, tls.VersionTLS12)
@@ -194,9 +195,9 @@ func TestWrapBeforeTheClientHasProvedAnything(t *testing.T) {
 // TestWrapAfterTheClientHasProvedItself: such sessions are kept as confirmed, whoever binds the cache.
 func TestWrapAfterTheClientHasProvedItself(t *testing.T) {
 	cache := newCache(t, reprise.Options{Context: []byte("test")})
-	config := serverConfig()
+	config := serverConfig(t)
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		asking := serverConfig()
+		asking := serverConfig(t)
 		if hello.ServerName == "b.example" {
 			asking.ClientAuth = tls.RequestClientCert
 		}
@@ -228,7 +229,7 @@ func TestWrapAfterTheClientHasProvedItself(t *testing.T) {
 func TestOtherServerNameDeclined(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
 		cache := newCache(t, reprise.Options{})
-		config := serverConfig()
+		config := serverConfig(t)
 		attach(t, config, cache)
 		addr := serve(t, config)
 		c := newClient(t, version)
@@ -246,7 +247,7 @@ func TestOtherServerNameDeclined(t *testing.T) {
 func TestOtherScopeDeclined(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
 		cache := newCache(t, reprise.Options{Context: []byte("one")})
-		config, asking := serverConfig(), serverConfig()
+		config, asking := serverConfig(t), serverConfig(t)
 		asking.ClientAuth = tls.RequestClientCert
 		attach(t, config, cache)
 		attach(t, asking, cache)
@@ -273,7 +274,7 @@ func TestSixDayRenewalEndsAtDaySeven(t *testing.T) {
 		now := newClock(start)
 		cache := newCache(t, reprise.Options{Now: now.read})
 		cache.SetTimeout(7 * 24 * time.Hour)
-		config := serverConfig()
+		config := serverConfig(t)
 		config.Time = now.read
 		attach(t, config, cache)
 		addr := serve(t, config)
@@ -295,7 +296,7 @@ func TestSixDayRenewalEndsAtDaySeven(t *testing.T) {
 func TestResumedTLS12KeepsItsHandleAndWritesNothing(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
 	external := newExternalCache(cache)
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
 	c := newClient(t, tls.VersionTLS12)
@@ -322,7 +323,7 @@ func TestSingleUseGetsANewHandle(t *testing.T) {
 		cache := newCache(t, reprise.Options{SingleUse: true})
 		external := newExternalCache(cache)
 		cache.SetTakeCallback(external.take)
-		config := serverConfig()
+		config := serverConfig(t)
 		attach(t, config, cache)
 		addr := serve(t, config)
 		c := newClient(t, version)
@@ -341,9 +342,9 @@ func TestSingleUseGetsANewHandle(t *testing.T) {
 
 // TestResumptionCountsOnlyWhenTheEngineDid: a session that crypto/tls does not take though the cache would.
 func TestResumptionCountsOnlyWhenTheEngineDid(t *testing.T) {
-	ca, _ := authority()
+	ca, _ := certtest.Shared(t)
 	cache := newCache(t, reprise.Options{})
-	ecdsa, rsa := serverConfig(), serverConfig()
+	ecdsa, rsa := serverConfig(t), serverConfig(t)
 	rsa.Certificates = []tls.Certificate{ca.ServerRSA(t, "a.example")}
 	attach(t, ecdsa, cache)
 	attach(t, rsa, cache)
@@ -361,7 +362,7 @@ func TestResumptionCountsOnlyWhenTheEngineDid(t *testing.T) {
 // TestCipherSuiteNotEnabledAnyMore: in TLS 1.2 a session resumes with its own suite alone.
 func TestCipherSuiteNotEnabledAnyMore(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
-	config, strict := serverConfig(), serverConfig()
+	config, strict := serverConfig(t), serverConfig(t)
 	config.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
 	strict.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384}
 	attach(t, config, cache)
@@ -375,7 +376,7 @@ func TestCipherSuiteNotEnabledAnyMore(t *testing.T) {
 // TestOtherVersionDeclined: a TLS 1.2 ticket offered in TLS 1.3, and the other way round.
 func TestOtherVersionDeclined(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
 	for _, version := range versions {
@@ -396,7 +397,7 @@ func TestOtherVersionDeclined(t *testing.T) {
 // ClientHello does not. The session stays.
 func TestNoExtendedMasterSecretAborts(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
 	c := newClient(t, tls.VersionTLS12)
@@ -416,7 +417,7 @@ func TestNoExtendedMasterSecretAborts(t *testing.T) {
 func TestWrongBinderRemovesNothing(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
 	external := newExternalCache(cache)
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
 	c := newClient(t, tls.VersionTLS13)
@@ -435,7 +436,7 @@ func TestWrongBinderRemovesNothing(t *testing.T) {
 // way around.
 func TestWrongBinderSpoilsSingleUse(t *testing.T) {
 	cache := newCache(t, reprise.Options{SingleUse: true})
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
 	c := newClient(t, tls.VersionTLS13)
@@ -448,7 +449,7 @@ func TestWrongBinderSpoilsSingleUse(t *testing.T) {
 // TestSecondIdentityResumes: identities before it that miss do no harm.
 func TestSecondIdentityResumes(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
-	config := serverConfig()
+	config := serverConfig(t)
 	attach(t, config, cache)
 	perConnection, err := config.GetConfigForClient(newHelloInfo(t))
 	if err != nil {
@@ -469,7 +470,7 @@ func TestSecondIdentityResumes(t *testing.T) {
 func newHelloInfo(t *testing.T) *tls.ClientHelloInfo {
 	t.Helper()
 	var info *tls.ClientHelloInfo
-	config := serverConfig()
+	config := serverConfig(t)
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		info = hello
 		return nil, errors.New("seen enough")

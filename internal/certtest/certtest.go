@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
+	"sync"
 	"testing"
 	"time"
 )
@@ -20,6 +21,23 @@ type Authority struct {
 	Certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 	chain       [][]byte // from this authority up to, and without, the root
+}
+
+// Shared returns a root and a server certificate of it for a.example and b.example. They are made once for all tests of
+// a package.
+func Shared(tb testing.TB) (*Authority, tls.Certificate) {
+	tb.Helper()
+	shared.once.Do(func() {
+		shared.authority = NewAuthority(tb, "shared root")
+		shared.server = shared.authority.Server(tb, "a.example", "b.example")
+	})
+	return shared.authority, shared.server
+}
+
+var shared struct {
+	once      sync.Once
+	authority *Authority
+	server    tls.Certificate
 }
 
 // NewAuthority makes a root.
