@@ -91,22 +91,21 @@ func (c *rawConn) Close() error {
 }
 
 // ending finds out how the connection ended, by asking the [tls.Conn] to go on. It runs after the connection was closed:
-// nothing can block or reach the network any more, and goroutines that were reading or writing have been
-// let go. All that a tls.Conn can still answer is what it remembers.
+// nothing can block or reach the network any more, and goroutines that were reading or writing have been let go. All that a
+// tls.Conn can still answer is what it remembers.
 func (c *rawConn) ending() (e reprise.Ending) {
-	// crypto/tls sends close_notify once and remembers the outcome. If this call were the first to try, it would meet our own error. An
-	// attempt that failed on the network counts: our side has done its part.
-	err := c.tls.CloseWrite()
-	e.CloseNotifySent = !errors.Is(err, errClosed)
+	// crypto/tls sends close_notify once and remembers the outcome. If this is the first attempt, it meets our own
+	// error. One that failed on the network counts: our side has done its part.
+	e.CloseNotifySent = !errors.Is(c.tls.CloseWrite(), errClosed)
 
 	// The error that reading ended with is remembered too. It is io.EOF after a close_notify as well as after a TCP
-	// FIN, but the latter was seen below.
-	err = drain(c.tls)
+	// FIN, but the latter was seen below. What does not come from below was an alert.
+	err := drain(c.tls)
 	switch {
 	case errors.Is(err, io.EOF):
 		e.CloseNotifyReceived = !c.hasRead(io.EOF)
 	case !c.isFromBelow(err):
-		e.FatalAlert = true // received; or sent, because of what was received
+		e.FatalAlert = true
 	}
 
 	// The alert that answers a handshake message out of place is not remembered.
@@ -115,7 +114,20 @@ func (c *rawConn) ending() (e reprise.Ending) {
 		alerts--
 	}
 	e.FatalAlert = e.FatalAlert || alerts > 0
+
+	// tls.Conn.Close sends no close_notify while a write is under way, as there often is one in HTTP/2. If the client has gone
+	// by itself, nobody misses it.
+	if c.isClosedAbove() && !errors.Is(err, net.ErrClosed) {
+		e.CloseNotifySent = true
+	}
 	return e
+}
+
+// isClosedAbove tells whether [tls.Conn.Close] was called: only then are writes refused with [net.ErrClosed]. After
+// CloseWrite no write gets further than that.
+func (c *rawConn) isClosedAbove() bool {
+	_, err := c.tls.Write(nil)
+	return err == net.ErrClosed //nolint:errorlint // another error may wrap it
 }
 
 // drain reads until there is an error. At most one record's worth of data and what was read ahead is left to be read.

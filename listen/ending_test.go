@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,7 +76,6 @@ var endingCases = []endingCase{
 		client.Close()
 		readToEnd(server)
 		server.NetConn().Close()
-		server.Close()
 	}, received},
 	{"close_notify behind unread data", func(client, server *tls.Conn) {
 		fmt.Fprint(client, "some data")
@@ -200,6 +200,67 @@ func TestEndingWhileAWriteIsBlocked(t *testing.T) {
 			t.Errorf("ended with %+v", got)
 		}
 	})
+}
+
+// TestEndingWithAWriteUnderWayToAClientThatHasGone: an HTTP/2 server often has one when its client closes.
+func TestEndingWithAWriteUnderWayToAClientThatHasGone(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		close func(client *tls.Conn)
+		want  reprise.Ending
+	}{
+		{"close_notify", func(client *tls.Conn) { client.Close() }, both},
+		{"FIN", func(client *tls.Conn) { client.NetConn().Close() }, sent},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			forEachVersion(t, func(t *testing.T, version uint16) {
+				var last *stuckWrites
+				inner := wrapListener{listenTCP(t), func(conn net.Conn) net.Conn {
+					last = &stuckWrites{Conn: conn, begun: make(chan struct{}), closed: make(chan struct{})}
+					return last
+				}}
+				ln := newListener(t, inner, newCache(t, reprise.Options{}), listen.Options{MaxHandshakes: 1})
+				client, server := connect(t, ln, clientConfig(t, version))
+				test.close(client)
+				readToEnd(server)
+				last.isStuck.Store(true)
+				done := make(chan error, 1)
+				go func() {
+					_, err := server.Write([]byte("too late"))
+					done <- err
+				}()
+				<-last.begun
+				server.Close()
+				if err := <-done; err == nil {
+					t.Error("the write succeeded")
+				}
+				if got := listen.EndingOf(server); got != test.want {
+					t.Errorf("ended with %+v, want %+v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// stuckWrites is a connection whose writes, once it is told to, block until it is closed.
+type stuckWrites struct {
+	net.Conn
+	isStuck       atomic.Bool
+	begun, closed chan struct{}
+}
+
+func (c *stuckWrites) Write(b []byte) (int, error) {
+	if !c.isStuck.Load() {
+		return c.Conn.Write(b)
+	}
+	close(c.begun)
+	<-c.closed
+	return 0, net.ErrClosed
+}
+
+func (c *stuckWrites) Close() error {
+	close(c.closed)
+	return c.Conn.Close()
 }
 
 // TestNoEndingIsMisjudged ends many connections at once, each in a way chosen at random. REPRISE_SOAK makes it long.
