@@ -19,7 +19,7 @@ type chainOf3 struct {
 	certificate tls.Certificate
 }
 
-func newChainOf3(t *testing.T, notAfter time.Time) chainOf3 {
+func newChainOf3(t testing.TB, notAfter time.Time) chainOf3 {
 	t.Helper()
 	root := certtest.NewAuthority(t, "client root")
 	issuer := root.Intermediate(t, "first").Intermediate(t, "second")
@@ -27,7 +27,7 @@ func newChainOf3(t *testing.T, notAfter time.Time) chainOf3 {
 }
 
 // mutualConfig asks for client certificates.
-func mutualConfig(t *testing.T, roots *x509.CertPool) *tls.Config {
+func mutualConfig(t testing.TB, roots *x509.CertPool) *tls.Config {
 	config := serverConfig(t)
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.ClientCAs = roots

@@ -25,14 +25,14 @@ func forEachVersion(t *testing.T, f func(t *testing.T, version uint16)) {
 	}
 }
 
-func serverConfig(t *testing.T) *tls.Config {
+func serverConfig(t testing.TB) *tls.Config {
 	t.Helper()
 	_, certificate := certtest.Shared(t)
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}
 }
 
 // newCache returns a cache that logs nowhere.
-func newCache(t *testing.T, o reprise.Options) *reprise.Cache {
+func newCache(t testing.TB, o reprise.Options) *reprise.Cache {
 	t.Helper()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -45,7 +45,7 @@ func newCache(t *testing.T, o reprise.Options) *reprise.Cache {
 	return cache
 }
 
-func attach(t *testing.T, config *tls.Config, cache *reprise.Cache) {
+func attach(t testing.TB, config *tls.Config, cache *reprise.Cache) {
 	t.Helper()
 	if err := stdtls.Attach(config, cache); err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func attach(t *testing.T, config *tls.Config, cache *reprise.Cache) {
 }
 
 // serve answers each connection to a listener with config and returns its address.
-func serve(t *testing.T, config *tls.Config) string {
+func serve(t testing.TB, config *tls.Config) string {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -93,12 +93,12 @@ func answer(conn net.Conn) {
 
 // A client dials with one session cache.
 type client struct {
-	t        *testing.T
+	t        testing.TB
 	config   *tls.Config
 	sessions *sessionCache
 }
 
-func newClient(t *testing.T, version uint16) *client {
+func newClient(t testing.TB, version uint16) *client {
 	t.Helper()
 	ca, _ := certtest.Shared(t)
 	c := &client{t: t, sessions: new(sessionCache)}

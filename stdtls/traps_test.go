@@ -467,7 +467,7 @@ func TestSecondIdentityResumes(t *testing.T) {
 }
 
 // newHelloInfo returns what crypto/tls tells of a ClientHello for a.example.
-func newHelloInfo(t *testing.T) *tls.ClientHelloInfo {
+func newHelloInfo(t testing.TB) *tls.ClientHelloInfo {
 	t.Helper()
 	var info *tls.ClientHelloInfo
 	config := serverConfig(t)
