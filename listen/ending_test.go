@@ -46,14 +46,14 @@ var endingCases = []endingCase{
 		client.Close()
 	}, sent},
 	{"server half-closes, client answers", func(client, server *tls.Conn) {
-		server.CloseWrite()
+		_ = server.CloseWrite()
 		readToEnd(client)
 		client.Close()
 		readToEnd(server)
 		server.Close()
 	}, both},
 	{"client half-closes, server answers", func(client, server *tls.Conn) {
-		client.CloseWrite()
+		_ = client.CloseWrite()
 		readToEnd(server)
 		server.Close()
 	}, both},
@@ -63,7 +63,7 @@ var endingCases = []endingCase{
 		server.Close()
 	}, sent},
 	{"RST", func(client, server *tls.Conn) {
-		client.NetConn().(*net.TCPConn).SetLinger(0)
+		_ = client.NetConn().(*net.TCPConn).SetLinger(0)
 		client.NetConn().Close()
 		readToEnd(server)
 		server.Close()
@@ -81,24 +81,24 @@ var endingCases = []endingCase{
 		fmt.Fprint(client, "some data")
 		client.Close()
 		time.Sleep(time.Millisecond) // so that both mostly are in one segment
-		server.Read(make([]byte, 1))
+		_, _ = server.Read(make([]byte, 1))
 		readToEnd(server)
 		server.Close()
 	}, both},
 	{"FIN behind unread data", func(client, server *tls.Conn) {
 		fmt.Fprint(client, "some data")
 		client.NetConn().Close()
-		server.Read(make([]byte, 1))
+		_, _ = server.Read(make([]byte, 1))
 		server.Close()
 	}, sent},
 	{"FIN within a record", func(client, server *tls.Conn) {
-		client.NetConn().Write([]byte{23, 3, 3, 0, 40, 1, 2, 3})
+		_, _ = client.NetConn().Write([]byte{23, 3, 3, 0, 40, 1, 2, 3})
 		client.NetConn().Close()
 		readToEnd(server)
 		server.Close()
 	}, sent},
 	{"record that can't be decrypted", func(client, server *tls.Conn) {
-		client.NetConn().Write(append([]byte{23, 3, 3, 0, 40}, make([]byte, 40)...))
+		writeGarbage(client.NetConn())
 		readToEnd(server)
 		server.Close()
 	}, fatal},
@@ -108,37 +108,43 @@ var endingCases = []endingCase{
 		server.Close()
 	}, fatal},
 	{"record too long", func(client, server *tls.Conn) {
-		client.NetConn().Write([]byte{23, 3, 3, 0xff, 0xff})
+		_, _ = client.NetConn().Write([]byte{23, 3, 3, 0xff, 0xff})
 		readToEnd(server)
 		server.Close()
 	}, fatal},
 	{"fatal alert from the client", func(client, server *tls.Conn) {
-		server.NetConn().Write(append([]byte{23, 3, 3, 0, 40}, make([]byte, 40)...))
+		writeGarbage(server.NetConn())
 		readToEnd(client) // sends bad_record_mac
 		readToEnd(server)
 		server.Close()
 	}, fatal},
 	{"fatal alert, then closed below TLS", func(client, server *tls.Conn) {
-		client.NetConn().Write(append([]byte{23, 3, 3, 0, 40}, make([]byte, 40)...))
+		writeGarbage(client.NetConn())
 		readToEnd(server)
 		server.NetConn().Close()
 	}, reprise.Ending{FatalAlert: true}},
 	{"closed while another goroutine reads", func(client, server *tls.Conn) {
-		done := make(chan error, 1)
-		go func() { done <- readToEnd(server) }()
+		done := make(chan struct{})
+		go func() {
+			readToEnd(server)
+			close(done)
+		}()
 		server.Close()
 		<-done
 	}, sent},
 	{"closed below TLS while another goroutine reads", func(client, server *tls.Conn) {
-		done := make(chan error, 1)
-		go func() { done <- readToEnd(server) }()
+		done := make(chan struct{})
+		go func() {
+			readToEnd(server)
+			close(done)
+		}()
 		server.NetConn().Close()
 		<-done
 	}, nothing},
 	{"deadline passed before, as net/http does", func(client, server *tls.Conn) {
-		server.SetReadDeadline(time.Now())
+		_ = server.SetReadDeadline(time.Now())
 		readToEnd(server)
-		server.SetReadDeadline(time.Time{})
+		_ = server.SetReadDeadline(time.Time{})
 		client.Close()
 		readToEnd(server)
 		server.Close()

@@ -118,13 +118,21 @@ func send(tb testing.TB, from, to net.Conn) {
 	}
 }
 
-// readToEnd reads until there is an error, and returns it.
-func readToEnd(conn net.Conn) error {
+// readToEnd reads until there is an error.
+func readToEnd(conn net.Conn) { _ = readError(conn) }
+
+// readError returns the error that reading ends with.
+func readError(conn net.Conn) error {
 	for {
 		if _, err := conn.Read(make([]byte, 512)); err != nil {
 			return err
 		}
 	}
+}
+
+// writeGarbage writes a record that nobody can decrypt.
+func writeGarbage(raw net.Conn) {
+	_, _ = raw.Write(append([]byte{23, 3, 3, 0, 40}, make([]byte, 40)...))
 }
 
 // pipeListener accepts what is dialed in memory, so that tests with fake time can use it.

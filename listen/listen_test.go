@@ -106,7 +106,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		if _, err := silent.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("the silent client read %v, want io.EOF", err)
 		}
 		if took := time.Since(start); took != 3*time.Second {
@@ -252,7 +252,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		if s := ln.Stats(); s.Pending != 0 || s.Failed != 1 {
 			t.Errorf("after: %+v", s)
 		}
-		if _, err := silent.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("the silent client read %v, want io.EOF", err)
 		}
 		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
@@ -323,7 +323,7 @@ func TestRawConnIsReachable(t *testing.T) {
 	if err := raw.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		t.Error(err)
 	}
-	if err := readToEnd(client); err != io.EOF {
+	if err := readError(client); !errors.Is(err, io.EOF) {
 		t.Errorf("the client read %v, want io.EOF", err)
 	}
 }

@@ -30,7 +30,7 @@ func TestEndingAfterMessageOutOfPlace(t *testing.T) {
 
 	finished := []byte{20, 0, 0, 0}
 	const sentBefore = 2 // records: Finished and data
-	raw.Write(sealTLS12(t, keyLog.String(), raw.read.Bytes(), sentBefore, finished))
+	_, _ = raw.Write(sealTLS12(t, keyLog.String(), raw.read.Bytes(), sentBefore, finished))
 	readToEnd(server)
 	server.Close()
 	client.NetConn().Close()

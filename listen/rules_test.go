@@ -29,7 +29,7 @@ func TestUncleanRules(t *testing.T) {
 		server.NetConn().Close()
 	}
 	fatalAlert := func(client, server *tls.Conn) {
-		client.NetConn().Write(append([]byte{23, 3, 3, 0, 40}, make([]byte, 40)...))
+		writeGarbage(client.NetConn())
 		readToEnd(server)
 		server.Close()
 	}
