@@ -1,0 +1,42 @@
+package backend
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+)
+
+// NewHTTP returns a reverse proxy for the server at target. The backend sees the Host header as the client sent it, and
+// X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto of this connection alone: what the client says there is
+// dropped. A client certificate is passed on in Client-Cert (RFC 9440, section 2).
+func NewHTTP(target *url.URL, log *slog.Logger) http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host
+			r.SetXForwarded()
+			setClientCert(r)
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if !errors.Is(err, context.Canceled) { // the client went away
+				log.Warn("backend failed", "backend", target.Host, "error", err)
+			}
+			w.WriteHeader(http.StatusBadGateway)
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+func setClientCert(r *httputil.ProxyRequest) {
+	r.Out.Header.Del("Client-Cert")
+	r.Out.Header.Del("Client-Cert-Chain")
+	if r.In.TLS == nil || len(r.In.TLS.VerifiedChains) == 0 {
+		return
+	}
+	leaf := r.In.TLS.PeerCertificates[0].Raw
+	r.Out.Header.Set("Client-Cert", ":"+base64.StdEncoding.EncodeToString(leaf)+":")
+}

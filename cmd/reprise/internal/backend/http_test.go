@@ -1,0 +1,82 @@
+package backend_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/backend"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// received returns what the backend gets of a request that came over TLS with headers of its own.
+func received(t *testing.T, state *tls.ConnectionState) *http.Request {
+	t.Helper()
+	var got *http.Request
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		_, _ = io.WriteString(w, "answer")
+	}))
+	defer server.Close()
+	target, err := url.Parse(server.URL + "/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "https://site.example/path?q=1", nil)
+	r.RemoteAddr = "192.0.2.1:1234"
+	r.TLS = state
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Client-Cert", "Client-Cert-Chain"} {
+		r.Header.Set(name, "forged")
+	}
+	w := httptest.NewRecorder()
+	backend.NewHTTP(target, discard).ServeHTTP(w, r)
+	if w.Code != http.StatusOK || w.Body.String() != "answer" {
+		t.Fatalf("got %d %q", w.Code, w.Body)
+	}
+	return got
+}
+
+func TestHTTPHeaders(t *testing.T) {
+	r := received(t, &tls.ConnectionState{})
+	if r.URL.String() != "/base/path?q=1" || r.Host != "site.example" {
+		t.Errorf("the backend got %s of %s", r.URL, r.Host)
+	}
+	for name, want := range map[string]string{
+		"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "site.example",
+		"Forwarded": "", "Client-Cert": "", "Client-Cert-Chain": "",
+	} {
+		if got := r.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestHTTPClientCert(t *testing.T) {
+	leaf := &x509.Certificate{Raw: []byte("the certificate")}
+	chain := []*x509.Certificate{leaf}
+	unverified := &tls.ConnectionState{PeerCertificates: chain}
+	verified := &tls.ConnectionState{PeerCertificates: chain, VerifiedChains: [][]*x509.Certificate{chain}}
+	if got := received(t, unverified).Header.Get("Client-Cert"); got != "" {
+		t.Errorf("Client-Cert of an unverified certificate: %q", got)
+	}
+	want := ":" + base64.StdEncoding.EncodeToString(leaf.Raw) + ":"
+	if got := received(t, verified).Header.Get("Client-Cert"); got != want {
+		t.Errorf("Client-Cert: %q, want %q", got, want)
+	}
+}
+
+func TestHTTPBackendDown(t *testing.T) {
+	w := httptest.NewRecorder()
+	target := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
+	backend.NewHTTP(target, discard).ServeHTTP(w, httptest.NewRequest("GET", "https://site.example/", nil))
+	if w.Code != http.StatusBadGateway {
+		t.Errorf("got %d, want %d", w.Code, http.StatusBadGateway)
+	}
+}

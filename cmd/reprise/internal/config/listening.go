@@ -1,0 +1,50 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
+)
+
+// DefaultListen is where a server listens if nothing else is said and systemd has handed over no socket.
+const DefaultListen = "127.0.0.1:8443"
+
+// Listening says where clients connect, and how long they may take.
+type Listening struct {
+	Listen           []string      `placeholder:"HOST:PORT" help:"Address to listen on; repeatable. IPv6 in brackets; without a host on all addresses. Default: the sockets that systemd hands over, else 127.0.0.1:8443."`
+	HandshakeTimeout time.Duration `default:"10s" placeholder:"DURATION" help:"How long a TLS handshake may take. Default: ${default}."`
+	DrainTimeout     time.Duration `default:"30s" placeholder:"DURATION" help:"How long connections may go on after SIGTERM. Default: ${default}."`
+}
+
+func (l *Listening) check() error {
+	var errs []error
+	for _, addr := range l.Listen {
+		errs = append(errs, hint.With(checkAddr(addr), "such as --listen 127.0.0.1:8443, --listen '[::1]:8443' or --listen :443"))
+	}
+	errs = append(errs, positive("--handshake-timeout", l.HandshakeTimeout), positive("--drain-timeout", l.DrainTimeout))
+	return hint.Join(errs...)
+}
+
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		if n, portErr := strconv.ParseUint(port, 10, 16); portErr != nil || n > 65535 {
+			err = errors.New("the port must be a number from 0 to 65535")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("--listen %s: %w", addr, err)
+	}
+	return nil
+}
+
+func positive(flag string, d time.Duration) error {
+	if d > 0 {
+		return nil
+	}
+	return hint.With(fmt.Errorf("%s %v: must be more than zero", flag, d), "such as %s 10s", flag)
+}

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/stores"
+)
+
+// Store says where sessions are kept, and under which keys.
+type Store struct {
+	StateDir      string        `type:"path" default:"state" env:"REPRISE_STATE_DIR,STATE_DIRECTORY" placeholder:"DIR" help:"Folder for fleet key, sessions, admin socket and self-signed certificate; made with mode 0700. Default: ${default}."`
+	Store         string        `placeholder:"URL" help:"Where sessions are kept: memory: (gone with the process), file:DIR (embedded, for one server), redis://USER:PASSWORD@HOST:PORT/DB or rediss:// with TLS (for a fleet; a password is safer in the environment than in a flag). Default: file:STATE-DIR/sessions."`
+	FleetKey      string        `type:"path" placeholder:"FILE" help:"Fleet key file. Default: STATE-DIR/fleet.key, made at the first start. Required with a redis store: the same on all nodes; make it with 'reprise key new'."`
+	LookupTimeout time.Duration `default:"50ms" placeholder:"DURATION" help:"How long the store lookups of one handshake may delay it. Default: ${default}."`
+	UnsafeStore   bool          `help:"Allow a redis store beyond loopback without TLS and password. Records are sealed, but whoever reaches it can delete or replay them."`
+
+	// URL is what Store means.
+	URL stores.URL `kong:"-"`
+	// FleetKeyFile is FleetKey, or the default.
+	FleetKeyFile string `kong:"-"`
+}
+
+func (s *Store) check() error {
+	raw := s.Store
+	if raw == "" {
+		raw = "file:" + filepath.Join(s.StateDir, "sessions")
+	}
+	var urlErr error
+	if s.URL, urlErr = stores.Parse(raw, s.UnsafeStore); urlErr != nil {
+		return hint.Join(urlErr, positive("--lookup-timeout", s.LookupTimeout))
+	}
+	return hint.Join(s.checkFleetKey(), positive("--lookup-timeout", s.LookupTimeout))
+}
+
+func (s *Store) checkFleetKey() error {
+	s.FleetKeyFile = s.FleetKey
+	if s.FleetKeyFile == "" {
+		if s.URL.Shared() {
+			return hint.With(errors.New("a store that servers share needs the fleet key that they share"),
+				"make one with 'reprise key new FILE', copy it to each server, and give --fleet-key FILE")
+		}
+		s.FleetKeyFile = filepath.Join(s.StateDir, "fleet.key")
+	}
+	if s.URL.Kind == stores.File && inside(s.FleetKeyFile, s.URL.Dir) {
+		return hint.With(fmt.Errorf("fleet key %s is in the store's folder: a copy of the store would have its key", s.FleetKeyFile),
+			"give a --fleet-key outside of %s", s.URL.Dir)
+	}
+	_, err := reprise.LoadFleetKeys(s.FleetKeyFile)
+	if errors.Is(err, fs.ErrNotExist) && !s.URL.Shared() {
+		return nil // made at the start
+	}
+	return FleetKeyError(s.FleetKeyFile, err)
+}
+
+// FleetKeyError adds a hint to an error of reading a fleet key file.
+func FleetKeyError(file string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return hint.With(err, "make one with 'reprise key new %s', or copy the one of the other servers there", file)
+	case errors.Is(err, fs.ErrPermission):
+		return hint.With(err, "the file must belong to the user that runs this: chown it, and keep mode 0600")
+	}
+	return hint.With(err, "a fleet key file is made by 'reprise key new FILE', and has mode 0600")
+}
+
+// inside reports whether file lies below dir.
+func inside(file, dir string) bool {
+	rel, err := filepath.Rel(absolute(dir), absolute(file))
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(os.PathSeparator))
+}
+
+// absolute returns path without symbolic links, as far as it exists.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		return filepath.Join(dir, filepath.Base(path))
+	}
+	return path
+}

@@ -1,0 +1,143 @@
+// Package serve runs a server: it opens what the settings name, serves, reloads, drains, and closes everything in order.
+package serve
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/admin"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/certs"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/config"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/metrics"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/systemd"
+	"github.com/reprise-tls/reprise/listen"
+)
+
+// A server is what runs.
+type server struct {
+	settings *config.Serve
+	version  string
+	started  time.Time
+	log      *slog.Logger
+
+	cache    *reprise.Cache
+	store    reprise.Store
+	binding  *reprise.StoreBinding
+	identity *identity
+
+	front     front
+	listeners []*listen.Listener
+	metrics   *metrics.Set
+	draining  atomic.Bool
+	failed    chan error // has the error of a listener that ended by itself
+}
+
+// Run serves until SIGTERM or SIGINT, and returns nil then; a second signal ends the process. The settings must have
+// been checked. To out it writes how to try the server.
+func Run(settings *config.Serve, version string, out io.Writer) error {
+	s := &server{
+		settings: settings,
+		version:  version,
+		started:  time.Now(),
+		log:      settings.Operation.Logger(),
+	}
+	if err := makeStateDir(settings.Store.StateDir, s.log); err != nil {
+		return err
+	}
+	adminSocket, err := listenAdmin(settings.Operation.AdminAddress)
+	if err != nil {
+		return err
+	}
+	defer adminSocket.Close() //nolint:errcheck // nobody waits for it any more
+	closeCache, err := s.openCache()
+	if err != nil {
+		return err
+	}
+	defer closeCache()
+	if err := s.listen(); err != nil {
+		return err
+	}
+
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.begin(ctx, adminSocket)
+	s.greet(out)
+	return s.wait(signals)
+}
+
+// listenAdmin opens the admin interface. Without one it returns a listener that nobody reaches.
+func listenAdmin(addr *admin.Address) (net.Listener, error) {
+	if addr == nil {
+		return unreachable{}, nil
+	}
+	return admin.Listen(*addr)
+}
+
+// begin starts everything that goes on by itself, until ctx is done.
+func (s *server) begin(ctx context.Context, adminSocket net.Listener) {
+	s.failed = make(chan error, len(s.listeners))
+	for _, l := range s.listeners {
+		go func() { s.failed <- s.front.Serve(s.observe(l)) }()
+	}
+	go func() { _ = s.newAdmin().Serve(adminSocket) }()
+	go s.keepKeyMark(ctx)
+	go s.identity.watcher.Run(ctx, certs.PollInterval, s.reloadCertificates)
+	if err := systemd.Notify(systemd.Ready); err != nil {
+		s.log.Warn("systemd was not told that the server is ready", "error", err)
+	}
+}
+
+// wait handles signals until the server is to stop.
+func (s *server) wait(signals <-chan os.Signal) error {
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				s.reloadCertificates()
+				s.reloadFleetKeys()
+				continue
+			}
+			s.log.Info("stopping", "signal", sig.String())
+			signal.Reset(syscall.SIGTERM, syscall.SIGINT) // a second one ends the process
+			s.drain()
+			return nil
+		case err := <-s.failed:
+			s.drain()
+			return errors.Join(errors.New("a listener failed"), err)
+		}
+	}
+}
+
+// drain stops accepting and waits until all connections have ended, or their time is up.
+func (s *server) drain() {
+	s.draining.Store(true)
+	if err := systemd.Notify(systemd.Stopping); err != nil {
+		s.log.Warn("systemd was not told that the server stops", "error", err)
+	}
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.settings.Listening.DrainTimeout)
+	defer cancel()
+	if err := s.front.Shutdown(ctx); err != nil {
+		s.log.Warn("connections were cut off when their time was up", "drain_timeout", s.settings.Listening.DrainTimeout)
+	}
+}
+
+// unreachable is a listener without an address.
+type unreachable struct{}
+
+func (unreachable) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (unreachable) Close() error              { return nil }
+func (unreachable) Addr() net.Addr            { return &net.UnixAddr{} }

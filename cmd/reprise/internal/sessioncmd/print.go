@@ -1,0 +1,161 @@
+package sessioncmd
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/sessions"
+)
+
+// A printer prints a list of sessions as it comes: a table, or an array of JSON.
+type printer struct {
+	out   *bufio.Writer
+	table *tabwriter.Writer // nil for JSON
+	n     int
+}
+
+// flushRows is how many rows of a table are aligned together.
+const flushRows = 1000
+
+func newPrinter(out io.Writer, asJSON bool) *printer {
+	p := &printer{out: bufio.NewWriter(out)}
+	if !asJSON {
+		p.table = tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	}
+	return p
+}
+
+func (p *printer) entry(e sessions.Entry) error {
+	p.n++
+	if p.table == nil {
+		return p.element(e)
+	}
+	if p.n == 1 {
+		fmt.Fprintln(p.table, "SESSION\tWHERE\tAGE\tEXPIRES IN\tVERSION\tGENERATION\tSERVER NAME")
+	}
+	p.row(e)
+	if p.n%flushRows == 0 {
+		return p.table.Flush()
+	}
+	return nil
+}
+
+func (p *printer) element(e sessions.Entry) error {
+	separator := ",\n "
+	if p.n == 1 {
+		separator = "[\n "
+	}
+	fmt.Fprint(p.out, separator)
+	encoded, err := json.Marshal(e)
+	if err == nil {
+		_, err = p.out.Write(encoded)
+	}
+	return err
+}
+
+func (p *printer) row(e sessions.Entry) {
+	version, generation, serverName := "-", "-", "-"
+	if d := e.Details; d != nil {
+		version, generation, serverName = d.TLSVersion, fmt.Sprint(d.Generation), or(d.ServerName, "none")
+	}
+	fmt.Fprintf(p.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+		e.Session, where(e), short(time.Since(e.Created)), short(time.Until(e.Expires)), version, generation, serverName)
+}
+
+// end prints what comes after the last session.
+func (p *printer) end(more bool) error {
+	switch {
+	case p.table == nil && p.n == 0:
+		fmt.Fprintln(p.out, "[]")
+	case p.table == nil:
+		fmt.Fprintln(p.out, "\n]")
+	default:
+		if err := p.table.Flush(); err != nil {
+			return err
+		}
+		p.summary(more)
+	}
+	return p.out.Flush()
+}
+
+func (p *printer) summary(more bool) {
+	switch {
+	case p.n == 0:
+		fmt.Fprintln(p.out, "no sessions")
+	case more:
+		fmt.Fprintln(p.out, "there are more; --limit 0 lists all")
+	}
+}
+
+// printDetails prints all that is known of a session.
+func printDetails(out io.Writer, e sessions.Entry) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, value string) { fmt.Fprintf(table, "%s\t%s\n", name, value) }
+	row("session", e.Session)
+	row("where", where(e))
+	row("created", moment(e.Created))
+	row("expires", moment(e.Expires))
+	if d := e.Details; d != nil {
+		row("full handshake", moment(d.FullHandshake))
+		row("generation", fmt.Sprint(d.Generation))
+		row("version", d.TLSVersion)
+		row("cipher suite", d.CipherSuite)
+		row("server name", or(d.ServerName, "none"))
+		row("ALPN", or(d.ALPN, "none"))
+		row("context", or(d.Context, "none"))
+		row("scope", d.Scope)
+		row("single use", fmt.Sprint(d.SingleUse))
+		row("client certificate", or(d.ClientCertificate, "none"))
+	}
+	if h := e.Header; h != nil {
+		row("store key", e.StoreKey)
+		row("record", fmt.Sprintf("%d bytes", h.RecordBytes))
+		row("lineage tag", h.LineageTag)
+		row("scope tag", h.ScopeTag)
+		row("server name tag", h.ServerNameTag)
+		row("client certificate tag", or(h.ClientCertificateTag, "none"))
+	}
+	return table.Flush()
+}
+
+func where(e sessions.Entry) string {
+	switch {
+	case e.Cached && e.Stored:
+		return "cache, store"
+	case e.Cached:
+		return "cache"
+	default:
+		return "store"
+	}
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// short returns a duration in its two largest units.
+func short(d time.Duration) string {
+	switch d = max(d, 0).Round(time.Second); {
+	case d >= 24*time.Hour:
+		return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return d.String()
+	}
+}
+
+func moment(t time.Time) string { return t.Local().Format(time.DateTime) }
+
+func printJSON(out io.Writer, v any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

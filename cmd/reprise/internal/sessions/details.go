@@ -1,0 +1,36 @@
+package sessions
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+
+	"github.com/reprise-tls/reprise"
+)
+
+func details(s *reprise.Session) *Details {
+	lineage := s.Lineage()
+	return &Details{
+		TLSVersion:        tls.VersionName(s.Version()),
+		CipherSuite:       tls.CipherSuiteName(s.CipherSuite()),
+		ServerName:        s.ServerName(),
+		ALPN:              s.ALPN(),
+		Context:           string(s.Context()),
+		Scope:             s.Scope().String(),
+		FullHandshake:     lineage.Start.UTC(),
+		Generation:        lineage.Generation,
+		SingleUse:         s.SingleUse(),
+		ClientCertificate: subject(s),
+	}
+}
+
+// subject returns the subject of the client certificate, empty without one.
+func subject(s *reprise.Session) string {
+	if !s.HasPeerCertificates() {
+		return ""
+	}
+	leaf, err := x509.ParseCertificate(s.PeerCertificates()[0])
+	if err != nil {
+		return "unreadable"
+	}
+	return leaf.Subject.String()
+}

@@ -1,0 +1,118 @@
+package sessions
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// A Stored is the sessions of a store, as far as their records say in clear.
+type Stored struct {
+	Store reprise.Store
+	// Skip is the key of a record that is no session.
+	Skip reprise.StoreKey
+}
+
+var _ Source = Stored{}
+
+// All implements [Source]. Of a store that can't list its records it has none.
+func (s Stored) All(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		iterator, ok := s.Store.(reprise.Iterator)
+		if !ok {
+			return
+		}
+		stopped := false
+		err := iterator.Each(ctx, func(key reprise.StoreKey, record []byte, expiry time.Time) bool {
+			if key != s.Skip && strings.HasPrefix(hex.EncodeToString(key[:]), prefix) {
+				stopped = !yield(fromRecord(key, record, expiry), nil)
+			}
+			return !stopped
+		})
+		if err != nil && !stopped {
+			yield(Entry{}, fmt.Errorf("list the store: %w", err))
+		}
+	}
+}
+
+// Remove implements [Source]. The internal caches of servers that use the store are not reached.
+func (s Stored) Remove(ctx context.Context, digits string) (Entry, error) {
+	entry, err := Find(ctx, s, digits)
+	if err != nil {
+		return entry, err
+	}
+	return entry, s.delete(ctx, entry)
+}
+
+func (s Stored) delete(ctx context.Context, entry Entry) error {
+	key, err := hex.DecodeString(entry.StoreKey)
+	if err != nil || len(key) != len(reprise.StoreKey{}) {
+		return fmt.Errorf("%q is no store key", entry.StoreKey)
+	}
+	return s.Store.Delete(ctx, reprise.StoreKey(key))
+}
+
+// Flush implements [Source].
+func (s Stored) Flush(ctx context.Context, expiredOnly bool) (Flushed, error) {
+	if expiredOnly {
+		return s.sweep(ctx)
+	}
+	return s.clear(ctx)
+}
+
+func (s Stored) sweep(ctx context.Context) (Flushed, error) {
+	sweeper, ok := s.Store.(reprise.Sweeper)
+	if !ok {
+		return Flushed{}, nil // it does so by itself
+	}
+	n, err := sweeper.Sweep(ctx)
+	return Flushed{Stored: n}, err
+}
+
+// clear empties the store, with what is no session in it.
+func (s Stored) clear(ctx context.Context) (Flushed, error) {
+	clearer, ok := s.Store.(reprise.Clearer)
+	if !ok {
+		return s.deleteAll(ctx)
+	}
+	n := s.count(ctx)
+	cleared, err := clearer.Clear(ctx)
+	if n < 0 {
+		n = cleared
+	}
+	return Flushed{Stored: n}, err
+}
+
+// count returns how many sessions there are, -1 if that can't be told.
+func (s Stored) count(ctx context.Context) int {
+	counter, ok := s.Store.(reprise.Counter)
+	if !ok {
+		return -1
+	}
+	n, err := counter.Count(ctx)
+	if err != nil {
+		return -1
+	}
+	if _, ok, _ := s.Store.Get(ctx, s.Skip); ok {
+		n--
+	}
+	return n
+}
+
+func (s Stored) deleteAll(ctx context.Context) (f Flushed, err error) {
+	for entry, err := range s.All(ctx, "") {
+		if err == nil {
+			err = s.delete(ctx, entry)
+		}
+		if err != nil {
+			return f, err
+		}
+		f.Stored++
+	}
+	return f, s.Store.Delete(ctx, s.Skip)
+}
