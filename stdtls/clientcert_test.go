@@ -208,6 +208,27 @@ func TestCertificateExpired(t *testing.T) {
 	})
 }
 
+// TestCertificateTimeIsThatOfTheConfig: certificates have the clock of crypto/tls, sessions that of the cache.
+func TestCertificateTimeIsThatOfTheConfig(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, version uint16) {
+		clients := newChainOf3(t, time.Now().Add(24*time.Hour))
+		now := newClock(time.Now())
+		config := mutualConfig(t, clients.root.Pool())
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+		config.Time = now.read
+		cache := mutualCache(t)
+		attach(t, config, cache)
+		addr := serve(t, config)
+		c := newClient(t, version)
+		c.config.Certificates = []tls.Certificate{clients.certificate}
+		c.expect(addr, false)
+		now.set(time.Now().Add(25 * time.Hour))
+		c.config.Certificates = nil
+		c.expect(addr, false)
+		expectOutcome(t, cache, reprise.ClientCertificate, 1)
+	})
+}
+
 // TestVerifyPeerCertificateSaysNo: crypto/tls does not ask it when it resumes.
 func TestVerifyPeerCertificateSaysNo(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {

@@ -20,6 +20,7 @@ type hello struct {
 	ticket     []byte   // TLS 1.2; nil: no session_ticket extension
 	identities [][]byte // TLS 1.3; with binders of zeros
 	noEMS      bool
+	from       string // the client's address; empty: any
 }
 
 // marshal returns the hello as one record.
@@ -120,7 +121,8 @@ func (h *hello) addIdentities(w *cryptobyte.Builder) {
 // send sends the hello on a connection of its own, returns the first bytes of the answer, and goes away.
 func (h *hello) send(t *testing.T, addr string) (answer []byte) {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(h.from)}}
+	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

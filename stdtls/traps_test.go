@@ -189,6 +189,10 @@ func TestWrapBeforeTheClientHasProvedAnything(t *testing.T) {
 		t.Errorf("%d sessions, %d of them unconfirmed, %d not kept; want %d, %d, %d",
 			stats.Number, stats.Unconfirmed, stats.NotKept, bound+1, bound, 2*bound)
 	}
+	h := hello{version: tls.VersionTLS13, from: "127.0.0.2"}
+	if h.send(t, addr); cache.Stats().Unconfirmed != bound+1 {
+		t.Error("one source's sessions were counted against another")
+	}
 	c.expect(addr, true)
 }
 
@@ -396,7 +400,7 @@ func TestOtherVersionDeclined(t *testing.T) {
 // TestNoExtendedMasterSecretAborts: RFC 7627, section 5.3, wants it if the session has the extension and the
 // ClientHello does not. The session stays.
 func TestNoExtendedMasterSecretAborts(t *testing.T) {
-	cache := newCache(t, reprise.Options{})
+	cache := newCache(t, reprise.Options{SingleUse: true})
 	config := serverConfig(t)
 	attach(t, config, cache)
 	addr := serve(t, config)
