@@ -50,6 +50,12 @@ func newScope(context []byte, transport Transport, serverName string, auth tls.C
 	return d.sum()
 }
 
+// ScopeOf returns the scope of connections with this configuration, for a status page that nodes are compared by. A nil
+// Context is the empty one.
+func ScopeOf(info ConnectionInfo) Scope {
+	return newScope(info.Context, info.Transport, canonicalServerName(info.ServerName), info.ClientAuth, info.ClientCAs)
+}
+
 // sortedSubjects returns the subjects of pool in an order that does not depend on how it was filled. The deprecation
 // of Subjects is about system roots, which it leaves out; those are no set of client CAs anyone chose.
 func sortedSubjects(pool *x509.CertPool) [][]byte {
