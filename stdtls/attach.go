@@ -174,7 +174,7 @@ func (a *attachment) warn(err error) {
 		return
 	}
 	a.warned.Do(func() {
-		a.cache.Logger().Warn("stdtls: connections whose GetConfigForClient returns an unsafe tls.Config have no sessions", "error", err)
+		a.cache.Logger().Warn("stdtls: a tls.Config is not safe for sessions; its connections go on without", "error", err)
 	})
 }
 

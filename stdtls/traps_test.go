@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -395,6 +396,45 @@ func TestOtherVersionDeclined(t *testing.T) {
 		}
 		c.expect(addr, true)
 	}
+}
+
+// TestOlderVersionsHaveNoSessions: TLS 1.1, where a server still allows it.
+func TestOlderVersionsHaveNoSessions(t *testing.T) {
+	cache := newCache(t, reprise.Options{})
+	config := serverConfig(t)
+	config.MinVersion = tls.VersionTLS10
+	attach(t, config, cache)
+	addr := serve(t, config)
+	c := newClient(t, tls.VersionTLS11)
+	c.expect(addr, false)
+	c.expect(addr, false)
+	if number := cache.Stats().Number; number != 0 {
+		t.Errorf("%d sessions", number)
+	}
+}
+
+// TestOneSessionForManyConnectionsAtOnce is for the race detector.
+func TestOneSessionForManyConnectionsAtOnce(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, version uint16) {
+		cache := newCache(t, reprise.Options{})
+		config := serverConfig(t)
+		attach(t, config, cache)
+		addr := serve(t, config)
+		first := newClient(t, version)
+		first.expect(addr, false)
+		var clients sync.WaitGroup
+		for range 32 {
+			clients.Go(func() {
+				c := newClient(t, version)
+				c.sessions.session = first.sessions.session
+				if state, err := c.try(addr); err != nil || !state.DidResume {
+					t.Errorf("resumed %v, %v", state.DidResume, err)
+				}
+			})
+		}
+		clients.Wait()
+		expectOutcome(t, cache, reprise.Resumed, 32)
+	})
 }
 
 // TestNoExtendedMasterSecretAborts: RFC 7627, section 5.3, wants it if the session has the extension and the
