@@ -183,17 +183,15 @@ func (n *Connection) Resumed(s *Session) {
 // unless p has one, and the lineage of the session that was resumed, or a new one that ends with the
 // earliest NotAfter in verifiedChains. It is kept and announced by [Connection.Complete].
 //
-// The fields of p that say so are set here. An error means that no session can be made; the handshake goes on without.
+// The fields of p that say so are set here; an ID only if p has none, which then is one of [Connection.NewID]. An error means that no session can be made; the handshake goes on without.
 func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certificate) (*Session, error) {
 	c := n.cache
-	if c.Mode()&ModeServer == 0 {
-		return nil, errNoCaching
+	var err error
+	if p.ID.IsZero() {
+		if p.ID, err = n.NewID(); err != nil {
+			return nil, err
+		}
 	}
-	id, err := c.newID()
-	if err != nil {
-		return nil, err
-	}
-	p.ID = id
 	p.Created = c.options.Now()
 	p.Context = n.info.Context
 	p.Scope = n.scope
@@ -214,6 +212,15 @@ func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certif
 	n.last = s
 	n.pending = append(n.pending, s)
 	return s, nil
+}
+
+// NewID makes an ID for a session that [Connection.NewSession] will be called for later: a TLS 1.2 server sends the session ID
+// before there is a secret. An error means that no session can be made.
+func (n *Connection) NewID() (SessionID, error) {
+	if n.cache.Mode()&ModeServer == 0 {
+		return SessionID{}, errNoCaching
+	}
+	return n.cache.newID()
 }
 
 // lineage returns the lineage of a new session: that of the session resumed, or a new one.

@@ -95,7 +95,7 @@ type lineage struct {
 
 // SessionParams are the parts of a session, for [NewSession] and [Connection.NewSession].
 type SessionParams struct {
-	// ID is the session ID; required. [Connection.NewSession] sets it.
+	// ID is the session ID; required. [Connection.NewSession] makes one if there is none.
 	ID SessionID
 	// Version is the protocol version, such as tls.VersionTLS13; required.
 	Version uint16

@@ -1,0 +1,136 @@
+package native
+
+import (
+	"bytes"
+	"context"
+	"crypto/fips140"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/reprise-tls/reprise/native/internal/alert"
+	"github.com/reprise-tls/reprise/native/internal/record"
+	"github.com/reprise-tls/reprise/native/internal/wire"
+)
+
+// checkConfig refuses a configuration that has what this engine can't honour. What it ignores, the documentation tells.
+func checkConfig(config *tls.Config) error {
+	switch {
+	case fips140.Enabled():
+		return errors.New("native: not available in FIPS 140-3 mode; crypto/tls is")
+	case config.WrapSession != nil || config.UnwrapSession != nil:
+		return errors.New("native: the tls.Config has session hooks of its own (WrapSession, UnwrapSession)")
+	case config.Rand != nil:
+		return errors.New("native: the tls.Config has a source of randomness of its own (Rand)")
+	case config.MaxVersion != 0 && config.MaxVersion < tls.VersionTLS12, config.MinVersion > tls.VersionTLS12:
+		return errors.New("native: the tls.Config does not allow TLS 1.2")
+	}
+	return nil
+}
+
+// negotiateFor resolves the configuration for a hello, and negotiates. The callbacks of the configuration get a
+// ClientHelloInfo of crypto/tls.
+func (e *engine) negotiateFor(hello *wire.ClientHello, raw []byte) (n *negotiation, err error) {
+	if e.config.GetConfigForClient == nil && e.config.GetCertificate == nil {
+		return negotiate(hello, e.config, e.helloInfo(hello))
+	}
+	captured := captureInfo(e.ctx, e.conn, raw, func(info *tls.ClientHelloInfo) {
+		if n, err = nil, e.resolve(info); err == nil {
+			n, err = negotiate(hello, e.config, info)
+		}
+	})
+	if !captured {
+		return nil, alert.DecodeError.Errorf("native: crypto/tls does not accept the ClientHello")
+	}
+	return n, err
+}
+
+// resolve replaces the configuration by the one that GetConfigForClient returns, if it returns one.
+func (e *engine) resolve(info *tls.ClientHelloInfo) error {
+	if e.config.GetConfigForClient == nil {
+		return nil
+	}
+	config, err := e.config.GetConfigForClient(info)
+	if err != nil {
+		return alert.InternalError.Errorf("native: GetConfigForClient: %w", err)
+	}
+	if config == nil {
+		return nil
+	}
+	if err := checkConfig(config); err != nil {
+		return alert.InternalError.Wrap(err)
+	}
+	e.config = config
+	return nil
+}
+
+// helloInfo describes a hello. It has no context, as only crypto/tls can give it one: callbacks of the application
+// must not see it.
+func (e *engine) helloInfo(hello *wire.ClientHello) *tls.ClientHelloInfo {
+	versions := hello.SupportedVersions
+	if versions == nil {
+		versions = []uint16{tls.VersionTLS12}
+	}
+	return &tls.ClientHelloInfo{
+		CipherSuites:      hello.CipherSuites,
+		ServerName:        hello.ServerName,
+		SupportedCurves:   hello.SupportedGroups,
+		SupportedPoints:   hello.PointFormats,
+		SignatureSchemes:  hello.SignatureAlgorithms,
+		SupportedProtos:   hello.ALPN,
+		SupportedVersions: versions,
+		Extensions:        hello.Extensions,
+		Conn:              e.conn,
+	}
+}
+
+// restricted returns info with what the configuration leaves of it, so that its SupportsCertificate judges by that.
+func restricted(info *tls.ClientHelloInfo, config *tls.Config) *tls.ClientHelloInfo {
+	r := *info
+	r.CipherSuites = slices.DeleteFunc(slices.Clone(info.CipherSuites), func(id uint16) bool { return !enabled(config, id) })
+	r.SupportedCurves = slices.DeleteFunc(slices.Clone(info.SupportedCurves), func(group tls.CurveID) bool {
+		return chooseGroup([]tls.CurveID{group}, config) == 0
+	})
+	r.SupportedVersions = []uint16{tls.VersionTLS12}
+	return &r
+}
+
+// errCaptured ends the handshake that captureInfo begins.
+var errCaptured = errors.New("native: captured")
+
+// captureInfo lets crypto/tls read a ClientHello, and calls f with its description of it, which is the only one that
+// has a context. It reports whether crypto/tls accepted the hello so far.
+func captureInfo(ctx context.Context, conn net.Conn, hello []byte, f func(*tls.ClientHelloInfo)) (captured bool) {
+	var records record.Writer
+	input, err := records.Append(nil, record.Handshake, hello)
+	if err != nil {
+		return false
+	}
+	probe := tls.Server(&replay{conn, bytes.NewReader(input)}, &tls.Config{
+		MinVersion: tls.VersionTLS10,
+		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+			captured = true
+			info.Conn = conn
+			f(info)
+			return nil, errCaptured
+		},
+	})
+	_ = probe.HandshakeContext(ctx) // ends in errCaptured
+	return captured
+}
+
+// A replay is a connection from which a ClientHello can be read once, and to which nothing is written.
+type replay struct {
+	net.Conn
+	input io.Reader
+}
+
+func (r *replay) Read(b []byte) (int, error)       { return r.input.Read(b) }
+func (r *replay) Write(b []byte) (int, error)      { return len(b), nil }
+func (r *replay) Close() error                     { return nil }
+func (r *replay) SetDeadline(time.Time) error      { return nil }
+func (r *replay) SetReadDeadline(time.Time) error  { return nil }
+func (r *replay) SetWriteDeadline(time.Time) error { return nil }

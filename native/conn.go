@@ -1,0 +1,393 @@
+// Package native is a TLS server engine for what crypto/tls cannot do: it resumes TLS 1.2 sessions by session ID, for the
+// clients that know no tickets, and gives its tickets a lifetime, for the clients that want one. It is a server of TLS 1.2 with ECDHE
+// and AEAD suites, and nothing else.
+//
+// Sessions live in a [reprise.Cache], with all of its rules. Package listen chooses between this engine and crypto/tls for each
+// connection; a program rarely uses it directly.
+package native
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/native/internal/alert"
+	"github.com/reprise-tls/reprise/native/internal/record"
+)
+
+// closeTimeout is how long Close waits for room to send the close_notify.
+const closeTimeout = 5 * time.Second
+
+// A Conn is a TLS server connection. It implements [net.Conn], with what [tls.Conn] promises: Read and Write may be called
+// at the same time, each by several goroutines, and Close at any time; the first of them runs the handshake.
+type Conn struct {
+	raw   net.Conn
+	cache *reprise.Cache
+
+	handshakeMu   sync.Mutex
+	handshakeDone atomic.Bool
+	handshakeErr  error
+	engine        *engine // nil once the handshake has ended
+	connection    *reprise.Connection
+	state         tls.ConnectionState
+	exporter      exporter
+
+	readMu    sync.Mutex
+	in        record.Reader
+	plaintext []byte // opened, not yet read
+	useless   int
+	readErr   error // sticky
+
+	writeMu  sync.Mutex
+	out      record.Writer
+	writeErr error // sticky
+
+	ending endingRecord
+}
+
+// endingRecord is what is seen of a connection's end.
+type endingRecord struct {
+	closeNotifySent, closeNotifyReceived, fatalAlert atomic.Bool
+	closed                                           atomic.Bool
+}
+
+// Server returns the server side of TLS on conn. config must have a certificate; sessions are those of cache. What of config
+// is honoured, the documentation tells (docs/native.md). What can't be honoured is an error of the handshake.
+func Server(conn net.Conn, config *tls.Config, cache *reprise.Cache) *Conn {
+	return &Conn{
+		raw:    conn,
+		cache:  cache,
+		engine: &engine{conn: conn, config: config, cache: cache, state: expectClientHello{}},
+	}
+}
+
+// Handshake runs the handshake if it has not run yet.
+func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
+
+// HandshakeContext runs the handshake if it has not run yet. If ctx is done before it is complete, the connection is
+// closed and the error is that of ctx. Later calls return the result of the first.
+func (c *Conn) HandshakeContext(ctx context.Context) error {
+	if c.handshakeDone.Load() {
+		return nil
+	}
+	c.handshakeMu.Lock()
+	defer c.handshakeMu.Unlock()
+	if c.engine == nil {
+		return c.handshakeErr
+	}
+	stop := context.AfterFunc(ctx, func() { c.raw.Close() })
+	err := c.runHandshake(ctx)
+	if !stop() && err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	c.finishHandshake(err)
+	return err
+}
+
+func (c *Conn) runHandshake(ctx context.Context) error {
+	e := c.engine
+	if err := checkConfig(e.config); err != nil {
+		return e.fail(alert.InternalError.Wrap(err))
+	}
+	e.ctx = ctx
+	for {
+		err := e.advance()
+		if sent := c.flushHandshake(); err == nil || errors.Is(err, errMoreInput) && sent != nil {
+			return sent
+		}
+		if !errors.Is(err, errMoreInput) {
+			return err
+		}
+		if err := fill(&e.in, c.raw); err != nil {
+			return err
+		}
+	}
+}
+
+// flushHandshake sends what the engine has queued.
+func (c *Conn) flushHandshake() error {
+	if len(c.engine.output) == 0 {
+		return nil
+	}
+	_, err := c.raw.Write(c.engine.output)
+	c.engine.output = c.engine.output[:0]
+	return err
+}
+
+// readSize is how many bytes are asked for at once while nothing is known of the next record.
+const readSize = 4 << 10
+
+// fill reads from the connection what the next record lacks, or more.
+func fill(in *record.Reader, raw net.Conn) error {
+	n, err := raw.Read(in.Free(max(in.Missing(), readSize)))
+	in.Commit(n)
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	if err == io.EOF { //nolint:errorlint // net.Conn returns it as it is
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// finishHandshake keeps of the engine what the connection needs, and tells the cache.
+func (c *Conn) finishHandshake(err error) {
+	e := c.engine
+	c.engine, c.handshakeErr = nil, err
+	if err != nil {
+		return
+	}
+	c.in, c.out = e.in, e.out
+	c.state, c.exporter, c.connection = e.result, e.exporter, e.connection
+	if c.connection != nil {
+		c.connection.Complete(true)
+	}
+	c.handshakeDone.Store(true)
+}
+
+// Read reads application data. It runs the handshake first. After the peer's close_notify it returns [io.EOF]; after an end
+// of the stream without one, [io.ErrUnexpectedEOF].
+func (c *Conn) Read(b []byte) (int, error) {
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	if len(b) == 0 {
+		return 0, nil
+	}
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	for len(c.plaintext) == 0 {
+		if c.readErr != nil {
+			return 0, c.readErr
+		}
+		if err := c.readRecord(); err != nil {
+			if !isTemporary(err) {
+				c.readErr = err
+			}
+			return 0, err
+		}
+	}
+	n := copy(b, c.plaintext)
+	c.plaintext = c.plaintext[n:]
+	return n, nil
+}
+
+// isTemporary tells whether reading may go on after an error: after a deadline has passed.
+func isTemporary(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
+}
+
+// readRecord handles one record, or reads more of it.
+func (c *Conn) readRecord() error {
+	kind, content, err := c.in.Next()
+	switch {
+	case record.IsIncomplete(err):
+		return fill(&c.in, c.raw)
+	case err != nil:
+		return c.failRead(err)
+	case kind == record.ApplicationData && len(content) > 0:
+		c.useless = 0
+		c.plaintext = content
+		return nil
+	}
+	if c.useless++; c.useless > maxUselessRecords {
+		return c.failRead(alert.UnexpectedMessage.Errorf("native: too many records without data"))
+	}
+	switch kind {
+	case record.ApplicationData:
+		return nil
+	case record.Alert:
+		return c.readAlert(content)
+	case record.Handshake:
+		// Renegotiation is for no one (RFC 5246, section 7.2.2, has an alert for that).
+		return c.failRead(alert.NoRenegotiation.Errorf("native: handshake message after the handshake"))
+	default:
+		return c.failRead(alert.UnexpectedMessage.Errorf("native: ChangeCipherSpec after the handshake"))
+	}
+}
+
+func (c *Conn) readAlert(content []byte) error {
+	level, a, err := parseAlert(content)
+	switch {
+	case err != nil:
+		return c.failRead(err)
+	case a == alert.CloseNotify:
+		c.ending.closeNotifyReceived.Store(true)
+		return io.EOF
+	case level == alert.Warning:
+		return nil
+	}
+	c.ending.fatalAlert.Store(true)
+	return &AlertError{Alert: uint8(a)}
+}
+
+// failRead sends the alert that an error calls for, after which nothing more is sent.
+func (c *Conn) failRead(err error) error {
+	c.ending.fatalAlert.Store(true)
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if c.writeErr == nil {
+		c.writeAlert(alert.Fatal, alert.Of(err))
+		c.writeErr = err
+	}
+	return err
+}
+
+// buffers holds buffers for records to be sent.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// recordsPerWrite is how many full records go into one write.
+const recordsPerWrite = 4
+
+// Write sends application data. It runs the handshake first.
+func (c *Conn) Write(b []byte) (n int, err error) {
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	for n < len(b) && c.writeErr == nil {
+		part := b[n:min(len(b), n+recordsPerWrite*record.MaxPlaintext)]
+		if c.writeErr = c.writeRecords(record.ApplicationData, part); c.writeErr == nil {
+			n += len(part)
+		}
+	}
+	return n, c.writeErr
+}
+
+func (c *Conn) writeRecords(kind record.Type, content []byte) error {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	var err error
+	if *buffer, err = c.out.Append((*buffer)[:0], kind, content); err != nil {
+		return err
+	}
+	_, err = c.raw.Write(*buffer)
+	return err
+}
+
+func (c *Conn) writeAlert(level uint8, a alert.Alert) error {
+	return c.writeRecords(record.Alert, []byte{level, byte(a)})
+}
+
+// errShutdown is returned by Write after CloseWrite.
+var errShutdown = errors.New("native: write side is closed")
+
+// CloseWrite sends close_notify: the peer reads the end of the stream, and may go on sending. It is an error before the
+// handshake is complete.
+func (c *Conn) CloseWrite() error {
+	if !c.handshakeDone.Load() {
+		return errors.New("native: CloseWrite before the handshake is complete")
+	}
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	return c.closeNotify()
+}
+
+// closeNotify sends close_notify once.
+func (c *Conn) closeNotify() error {
+	if c.writeErr != nil {
+		if c.ending.closeNotifySent.Load() {
+			return nil
+		}
+		return c.writeErr
+	}
+	_ = c.raw.SetWriteDeadline(time.Now().Add(closeTimeout))
+	err := c.writeAlert(alert.Warning, alert.CloseNotify)
+	c.writeErr = errShutdown
+	if err != nil {
+		return fmt.Errorf("native: sending close_notify: %w", err)
+	}
+	c.ending.closeNotifySent.Store(true)
+	return nil
+}
+
+// Close sends close_notify, if nothing else is just being written, and closes the connection.
+func (c *Conn) Close() error {
+	if c.ending.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	if c.handshakeDone.Load() && c.writeMu.TryLock() {
+		_ = c.closeNotify()
+		c.writeMu.Unlock()
+	}
+	err := c.raw.Close()
+	if c.handshakeDone.Load() && c.connection != nil {
+		c.connection.End(reprise.Ending{
+			CloseNotifySent:     c.ending.closeNotifySent.Load(),
+			CloseNotifyReceived: c.ending.closeNotifyReceived.Load(),
+			FatalAlert:          c.ending.fatalAlert.Load(),
+		})
+	}
+	return err
+}
+
+// ConnectionState returns what was negotiated. Its ExportKeyingMaterial can't be used, as only crypto/tls can set it; use
+// [Conn.ExportKeyingMaterial].
+func (c *Conn) ConnectionState() tls.ConnectionState {
+	c.handshakeMu.Lock()
+	defer c.handshakeMu.Unlock()
+	return c.state
+}
+
+// ExportKeyingMaterial returns keying material of the connection (RFC 5705). It is an error before the handshake is
+// complete, and without the extended master secret.
+func (c *Conn) ExportKeyingMaterial(label string, context []byte, length int) ([]byte, error) {
+	if !c.handshakeDone.Load() {
+		return nil, errors.New("native: exporter before the handshake is complete")
+	}
+	return c.exporter.export(label, context, length)
+}
+
+// Session returns the session that the connection has made or resumed, nil if there is none.
+func (c *Conn) Session() *reprise.Session {
+	if connection := c.Connection(); connection != nil {
+		return connection.Session()
+	}
+	return nil
+}
+
+// Reason returns how the client's offer of a session ended.
+func (c *Conn) Reason() reprise.Reason {
+	if connection := c.Connection(); connection != nil {
+		return connection.Reason()
+	}
+	return reprise.NotOffered
+}
+
+// Connection returns what the cache knows of the connection, nil before the handshake is complete or if the cache was
+// closed.
+func (c *Conn) Connection() *reprise.Connection {
+	c.handshakeMu.Lock()
+	defer c.handshakeMu.Unlock()
+	return c.connection
+}
+
+// NetConn returns the connection below. Reading or writing it corrupts this one.
+func (c *Conn) NetConn() net.Conn { return c.raw }
+
+// LocalAddr returns the local address.
+func (c *Conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
+
+// RemoteAddr returns the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
+
+// SetDeadline sets the deadlines of Read and Write. After a Write has failed by its deadline, the connection is corrupt.
+func (c *Conn) SetDeadline(t time.Time) error { return c.raw.SetDeadline(t) }
+
+// SetReadDeadline sets the deadline of Read.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.raw.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the deadline of Write. After a Write has failed by it, the connection is corrupt.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }

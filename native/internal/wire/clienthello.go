@@ -1,0 +1,227 @@
+// Package wire has the handshake messages of TLS 1.2 as they travel (RFC 5246, section 7.4).
+package wire
+
+import (
+	"crypto/tls"
+	"slices"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// Extension types of the ClientHello that this engine knows (IANA, TLS ExtensionType Values).
+const (
+	ExtensionServerName           uint16 = 0     // RFC 6066, section 3
+	ExtensionStatusRequest        uint16 = 5     // RFC 6066, section 8
+	ExtensionSupportedGroups      uint16 = 10    // RFC 8422, section 5.1.1
+	ExtensionPointFormats         uint16 = 11    // RFC 8422, section 5.1.2
+	ExtensionSignatureAlgorithms  uint16 = 13    // RFC 5246, section 7.4.1.4.1
+	ExtensionALPN                 uint16 = 16    // RFC 7301
+	ExtensionSCT                  uint16 = 18    // RFC 6962, section 3.3.1
+	ExtensionExtendedMasterSecret uint16 = 23    // RFC 7627
+	ExtensionSessionTicket        uint16 = 35    // RFC 5077
+	ExtensionSupportedVersions    uint16 = 43    // RFC 8446, section 4.2.1
+	ExtensionRenegotiationInfo    uint16 = 65281 // RFC 5746
+)
+
+// Signalling cipher suite values.
+const (
+	FallbackSCSV      uint16 = 0x5600 // RFC 7507
+	RenegotiationSCSV uint16 = 0x00ff // RFC 5746, section 3.3
+)
+
+const (
+	// uncompressed is the point format that everybody speaks (RFC 8422, section 5.1.2).
+	uncompressed = 0
+	// noCompression is the compression method that everybody speaks (RFC 5246, section 7.4.1.2).
+	noCompression = 0
+	// statusTypeOCSP is the only type of certificate status (RFC 6066, section 8).
+	statusTypeOCSP = 1
+	// nameTypeHost is the only type of server name (RFC 6066, section 3).
+	nameTypeHost = 0
+)
+
+// A ClientHello is a ClientHello message (RFC 5246, section 7.4.1.2).
+type ClientHello struct {
+	Version            uint16 // legacy_version
+	Random             []byte
+	SessionID          []byte
+	CipherSuites       []uint16
+	CompressionMethods []byte
+
+	// Extensions are the types of the extensions, in order.
+	Extensions []uint16
+
+	ServerName           string
+	StatusRequest        bool
+	SupportedGroups      []tls.CurveID
+	PointFormats         []byte
+	SignatureAlgorithms  []tls.SignatureScheme
+	ALPN                 []string
+	SCT                  bool
+	ExtendedMasterSecret bool
+	// SessionTicket is nil if the extension is missing, and empty if the client has no ticket.
+	SessionTicket []byte
+	// SupportedVersions is nil if the extension is missing.
+	SupportedVersions []uint16
+	// RenegotiationInfo is nil if the extension is missing; the empty renegotiated_connection of a first handshake is not nil.
+	RenegotiationInfo []byte
+}
+
+// Unmarshal reads the body of a ClientHello. It reports whether it was well-formed. The message keeps references to
+// body.
+func (m *ClientHello) Unmarshal(body []byte) bool {
+	*m = ClientHello{}
+	s := cryptobyte.String(body)
+	if !s.ReadUint16(&m.Version) || !s.ReadBytes(&m.Random, 32) ||
+		!readBytes8(&s, &m.SessionID) || len(m.SessionID) > 32 ||
+		!readUint16s(&s, &m.CipherSuites) ||
+		!readBytes8(&s, &m.CompressionMethods) || len(m.CompressionMethods) == 0 {
+		return false
+	}
+	if s.Empty() {
+		return true // RFC 5246, section 7.4.1.2: without extensions
+	}
+	var extensions cryptobyte.String
+	if !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty() {
+		return false
+	}
+	for !extensions.Empty() {
+		var kind uint16
+		var data cryptobyte.String
+		if !extensions.ReadUint16(&kind) || !extensions.ReadUint16LengthPrefixed(&data) {
+			return false
+		}
+		// RFC 5246, section 7.4.1.4: "There MUST NOT be more than one extension of the same type."
+		if slices.Contains(m.Extensions, kind) {
+			return false
+		}
+		m.Extensions = append(m.Extensions, kind)
+		if !m.readExtension(kind, &data) || !data.Empty() {
+			return false
+		}
+	}
+	return true
+}
+
+// readExtension reads the extensions that are known, and passes over the others.
+func (m *ClientHello) readExtension(kind uint16, data *cryptobyte.String) bool {
+	switch kind {
+	case ExtensionServerName:
+		return m.readServerName(data)
+	case ExtensionStatusRequest:
+		var statusType uint8
+		var ignored cryptobyte.String
+		if !data.ReadUint8(&statusType) || statusType != statusTypeOCSP {
+			*data = nil // of a type to come
+			return true
+		}
+		m.StatusRequest = true
+		return data.ReadUint16LengthPrefixed(&ignored) && data.ReadUint16LengthPrefixed(&ignored)
+	case ExtensionSupportedGroups:
+		return readUint16s(data, &m.SupportedGroups)
+	case ExtensionPointFormats:
+		return readBytes8(data, &m.PointFormats) && len(m.PointFormats) > 0
+	case ExtensionSignatureAlgorithms:
+		return readUint16s(data, &m.SignatureAlgorithms)
+	case ExtensionALPN:
+		return m.readALPN(data)
+	case ExtensionSCT:
+		m.SCT = true
+	case ExtensionExtendedMasterSecret:
+		m.ExtendedMasterSecret = true
+	case ExtensionSessionTicket:
+		m.SessionTicket = append([]byte{}, *data...) // not nil
+		*data = nil
+	case ExtensionSupportedVersions:
+		var versions cryptobyte.String
+		return data.ReadUint8LengthPrefixed(&versions) && readAllUint16s(versions, &m.SupportedVersions)
+	case ExtensionRenegotiationInfo:
+		var info cryptobyte.String
+		if !data.ReadUint8LengthPrefixed(&info) {
+			return false
+		}
+		m.RenegotiationInfo = append([]byte{}, info...) // not nil
+	default:
+		*data = nil
+	}
+	return true
+}
+
+// readServerName reads the host name. RFC 6066, section 3: there is at most one name of each type, and host_name is the only type.
+func (m *ClientHello) readServerName(data *cryptobyte.String) bool {
+	var names cryptobyte.String
+	if !data.ReadUint16LengthPrefixed(&names) || names.Empty() {
+		return false
+	}
+	for !names.Empty() {
+		var nameType uint8
+		var name cryptobyte.String
+		if !names.ReadUint8(&nameType) || !names.ReadUint16LengthPrefixed(&name) || name.Empty() {
+			return false
+		}
+		if nameType != nameTypeHost {
+			continue
+		}
+		// "Literal IPv4 and IPv6 addresses are not permitted", and a trailing dot is not part of the name.
+		if m.ServerName != "" || name[len(name)-1] == '.' || slices.Contains(name, 0) {
+			return false
+		}
+		m.ServerName = string(name)
+	}
+	return true
+}
+
+// readALPN reads the protocols. RFC 7301, section 3.1: none of them is empty.
+func (m *ClientHello) readALPN(data *cryptobyte.String) bool {
+	var protocols cryptobyte.String
+	if !data.ReadUint16LengthPrefixed(&protocols) || protocols.Empty() {
+		return false
+	}
+	for !protocols.Empty() {
+		var protocol cryptobyte.String
+		if !protocols.ReadUint8LengthPrefixed(&protocol) || protocol.Empty() {
+			return false
+		}
+		m.ALPN = append(m.ALPN, string(protocol))
+	}
+	return true
+}
+
+// Offers reports whether the client offers a cipher suite, or sends a signalling value among them.
+func (m *ClientHello) Offers(suite uint16) bool { return slices.Contains(m.CipherSuites, suite) }
+
+// OffersNoCompression reports whether the client offers to send data as they are, as it must.
+func (m *ClientHello) OffersNoCompression() bool {
+	return slices.Contains(m.CompressionMethods, noCompression)
+}
+
+// OffersUncompressed reports whether the client takes uncompressed points. RFC 8422, section 5.1.2: one that says nothing does.
+func (m *ClientHello) OffersUncompressed() bool {
+	return len(m.PointFormats) == 0 || slices.Contains(m.PointFormats, uncompressed)
+}
+
+// readBytes8 reads an opaque<0..2^8-1>.
+func readBytes8(s *cryptobyte.String, out *[]byte) bool {
+	return s.ReadUint8LengthPrefixed((*cryptobyte.String)(out))
+}
+
+// readUint16s reads a list of numbers behind its length. It must not be empty.
+func readUint16s[T ~uint16](s *cryptobyte.String, out *[]T) bool {
+	var list cryptobyte.String
+	return s.ReadUint16LengthPrefixed(&list) && readAllUint16s(list, out)
+}
+
+func readAllUint16s[T ~uint16](list cryptobyte.String, out *[]T) bool {
+	if list.Empty() || len(list)%2 != 0 {
+		return false
+	}
+	*out = make([]T, 0, len(list)/2)
+	for !list.Empty() {
+		var v uint16
+		if !list.ReadUint16(&v) {
+			return false
+		}
+		*out = append(*out, T(v))
+	}
+	return true
+}

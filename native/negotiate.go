@@ -1,0 +1,272 @@
+package native
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reprise-tls/reprise/native/internal/alert"
+	"github.com/reprise-tls/reprise/native/internal/schedule"
+	"github.com/reprise-tls/reprise/native/internal/wire"
+	"golang.org/x/sys/cpu"
+)
+
+// A negotiation is what a ClientHello and a configuration lead to in a full handshake.
+type negotiation struct {
+	suite       *schedule.Suite
+	group       tls.CurveID
+	certificate *tls.Certificate
+	scheme      tls.SignatureScheme
+	alpn        string
+}
+
+// negotiate chooses as crypto/tls would. It has no effect but to call config's GetCertificate. An error calls for an
+// alert.
+func negotiate(hello *wire.ClientHello, config *tls.Config, info *tls.ClientHelloInfo) (*negotiation, error) {
+	if err := checkHello(hello, config); err != nil {
+		return nil, err
+	}
+	n := new(negotiation)
+	var err error
+	if n.alpn, err = chooseProtocol(hello.ALPN, config.NextProtos); err != nil {
+		return nil, err
+	}
+	if n.certificate, err = chooseCertificate(config, info); err != nil {
+		return nil, err
+	}
+	// RFC 8422, section 5.1: a client that names no group that we have can't use ECDHE, which is all we have.
+	if n.group = chooseGroup(hello.SupportedGroups, config); n.group == 0 {
+		return nil, alert.HandshakeFailure.Errorf("native: no common group; client offers %v", hello.SupportedGroups)
+	}
+	signsECDSA, err := isECDSA(n.certificate)
+	if err != nil {
+		return nil, err
+	}
+	if n.suite = chooseSuite(hello, config, signsECDSA); n.suite == nil {
+		return nil, alert.HandshakeFailure.Errorf("native: no common cipher suite; client offers %04x", hello.CipherSuites)
+	}
+	if hello.Offers(wire.FallbackSCSV) && maxVersion(config) > tls.VersionTLS12 {
+		// RFC 7507, section 3
+		return nil, alert.InappropriateFallback.Errorf("native: client fell back from a version that both support")
+	}
+	if n.scheme, err = chooseScheme(n.certificate, hello.SignatureAlgorithms); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// checkHello checks what makes a TLS 1.2 handshake impossible whatever is chosen.
+func checkHello(hello *wire.ClientHello, config *tls.Config) error {
+	switch {
+	case negotiatedVersion(hello, config) != tls.VersionTLS12:
+		return alert.ProtocolVersion.Errorf("native: TLS 1.2 is not what client and server have in common")
+	case !hello.OffersNoCompression():
+		return alert.IllegalParameter.Errorf("native: client insists on compression")
+	case len(hello.RenegotiationInfo) > 0:
+		// RFC 5746, section 3.6
+		return alert.HandshakeFailure.Errorf("native: renegotiation_info of a first handshake is not empty")
+	case !hello.OffersUncompressed():
+		// RFC 8422, section 5.1.2
+		return alert.IllegalParameter.Errorf("native: client takes no uncompressed points")
+	}
+	return nil
+}
+
+// negotiatedVersion returns the highest version that both support, 0 if there is none (RFC 8446, section 4.2.1).
+func negotiatedVersion(hello *wire.ClientHello, config *tls.Config) uint16 {
+	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
+		offered := version <= hello.Version && version <= tls.VersionTLS12
+		if hello.SupportedVersions != nil {
+			offered = slices.Contains(hello.SupportedVersions, version)
+		}
+		if offered && version <= maxVersion(config) && version >= config.MinVersion {
+			return version
+		}
+	}
+	return 0
+}
+
+func maxVersion(config *tls.Config) uint16 {
+	if config.MaxVersion == 0 {
+		return tls.VersionTLS13
+	}
+	return config.MaxVersion
+}
+
+// chooseProtocol chooses by ALPN, in the server's order (RFC 7301, section 3.2). Like crypto/tls it serves clients of
+// HTTP/1.1 without a protocol where only h2 is configured.
+func chooseProtocol(offered, configured []string) (string, error) {
+	if len(offered) == 0 || len(configured) == 0 {
+		return "", nil
+	}
+	for _, protocol := range configured {
+		if slices.Contains(offered, protocol) {
+			return protocol, nil
+		}
+	}
+	if slices.Contains(configured, "h2") && slices.Contains(offered, "http/1.1") {
+		return "", nil
+	}
+	return "", alert.NoApplicationProtocol.Errorf("native: client offers the protocols %q only", offered)
+}
+
+// chooseGroup chooses in the client's order. Those are the groups that crypto/tls has for TLS 1.2; P-521 is among them, and not
+// among ours.
+func chooseGroup(offered []tls.CurveID, config *tls.Config) tls.CurveID {
+	for _, group := range offered {
+		if slices.Contains(groups, group) && (len(config.CurvePreferences) == 0 || slices.Contains(config.CurvePreferences, group)) {
+			return group
+		}
+	}
+	return 0
+}
+
+var groups = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}
+
+// chooseCertificate chooses as tls.Config says: by GetCertificate, by name, by what the client supports.
+func chooseCertificate(config *tls.Config, info *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if config.GetCertificate != nil && (len(config.Certificates) == 0 || info.ServerName != "") {
+		certificate, err := config.GetCertificate(info)
+		if err != nil {
+			return nil, alert.InternalError.Wrap(fmt.Errorf("native: GetCertificate: %w", err))
+		}
+		if certificate != nil {
+			return certificate, nil
+		}
+	}
+	switch len(config.Certificates) {
+	case 0:
+		return nil, alert.UnrecognizedName.Errorf("native: no certificate is configured")
+	case 1:
+		return &config.Certificates[0], nil
+	}
+	if certificate := certificateByName(config, info.ServerName); certificate != nil {
+		return certificate, nil
+	}
+	supported := restricted(info, config)
+	for i := range config.Certificates {
+		if supported.SupportsCertificate(&config.Certificates[i]) == nil {
+			return &config.Certificates[i], nil
+		}
+	}
+	return &config.Certificates[0], nil
+}
+
+// certificateByName looks into NameToCertificate, which is deprecated and still honoured.
+func certificateByName(config *tls.Config, serverName string) *tls.Certificate {
+	byName := config.NameToCertificate //nolint:staticcheck // SA1019: see above
+	name := strings.ToLower(serverName)
+	if certificate := byName[name]; certificate != nil {
+		return certificate
+	}
+	if _, parent, ok := strings.Cut(name, "."); ok {
+		return byName["*."+parent]
+	}
+	return nil
+}
+
+// isECDSA tells whether a certificate goes with the suites that sign with ECDSA or Ed25519 (RFC 8422, section 2), or
+// with RSA.
+func isECDSA(certificate *tls.Certificate) (bool, error) {
+	signer, err := signerOf(certificate)
+	if err != nil {
+		return false, err
+	}
+	switch public := signer.Public().(type) {
+	case *ecdsa.PublicKey, ed25519.PublicKey:
+		return true, nil
+	case *rsa.PublicKey:
+		return false, nil
+	default:
+		return false, alert.InternalError.Errorf("native: certificate with a key of type %T", public)
+	}
+}
+
+func signerOf(certificate *tls.Certificate) (crypto.Signer, error) {
+	signer, ok := certificate.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, alert.InternalError.Errorf("native: private key of type %T is no crypto.Signer", certificate.PrivateKey)
+	}
+	return signer, nil
+}
+
+// chooseSuite chooses in the server's order, which is crypto/tls's: AES-GCM first if both sides have hardware for it, the
+// client being taken at its first AEAD suite.
+func chooseSuite(hello *wire.ClientHello, config *tls.Config, signsECDSA bool) *schedule.Suite {
+	order := suitesChaChaFirst
+	if hasAESGCMHardware && prefersAESGCM(hello.CipherSuites) {
+		order = suitesAESFirst
+	}
+	for _, id := range order {
+		if s := schedule.SuiteByID(id); s.ECDSA == signsECDSA && hello.Offers(id) && enabled(config, id) {
+			return s
+		}
+	}
+	return nil
+}
+
+func enabled(config *tls.Config, suite uint16) bool {
+	return config.CipherSuites == nil || slices.Contains(config.CipherSuites, suite)
+}
+
+var (
+	suitesAESFirst = []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
+	suitesChaChaFirst = []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	}
+)
+
+var hasAESGCMHardware = cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ && cpu.X86.HasSSE41 && cpu.X86.HasSSSE3 ||
+	cpu.ARM64.HasAES && cpu.ARM64.HasPMULL || cpu.S390X.HasAES && cpu.S390X.HasAESCTR && cpu.S390X.HasGHASH
+
+// prefersAESGCM tells whether the first of the client's suites that crypto/tls knows is one of AES-GCM.
+func prefersAESGCM(offered []uint16) bool {
+	for _, id := range offered {
+		if s := schedule.SuiteByID(id); s != nil {
+			return s.ExplicitNonce
+		}
+		if knownSuites[id] {
+			return id == tls.TLS_AES_128_GCM_SHA256 || id == tls.TLS_AES_256_GCM_SHA384
+		}
+	}
+	return false
+}
+
+var knownSuites = func() map[uint16]bool {
+	known := make(map[uint16]bool)
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		known[s.ID] = true
+	}
+	return known
+}()
+
+// chooseScheme chooses the signature scheme in the client's order (RFC 5246, section 7.4.1.4.1).
+func chooseScheme(certificate *tls.Certificate, offered []tls.SignatureScheme) (tls.SignatureScheme, error) {
+	signer, err := signerOf(certificate)
+	if err != nil {
+		return 0, err
+	}
+	supported := schemesOf(signer.Public())
+	for _, scheme := range offered {
+		if slices.Contains(supported, scheme) &&
+			(certificate.SupportedSignatureAlgorithms == nil || slices.Contains(certificate.SupportedSignatureAlgorithms, scheme)) {
+			return scheme, nil
+		}
+	}
+	if len(offered) == 0 { // which would mean SHA-1
+		return 0, alert.HandshakeFailure.Wrap(errors.New("native: client sends no signature_algorithms"))
+	}
+	return 0, alert.HandshakeFailure.Errorf("native: client takes none of the signatures that the certificate's key can make")
+}
