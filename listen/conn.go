@@ -92,7 +92,7 @@ func (c *rawConn) Close() error {
 
 // ending finds out how the connection ended, by asking the [tls.Conn] to go on. It runs after the connection was closed:
 // nothing can block or reach the network any more, and goroutines that were reading or writing have been let go. All that a
-// tls.Conn can still answer is what it remembers.
+// tls.Conn can still answer is what it remembers (docs/decisions/0006-how-a-connection-ended.md).
 func (c *rawConn) ending() (e reprise.Ending) {
 	// crypto/tls sends close_notify once and remembers the outcome. If this is the first attempt, it meets our own
 	// error. One that failed on the network counts: our side has done its part.

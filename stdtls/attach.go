@@ -103,7 +103,8 @@ type Tracker interface {
 	Track(*reprise.Connection)
 }
 
-// An attachment is what Attach installs: it makes the configuration of each connection.
+// An attachment is what Attach installs: it makes the configuration of each connection
+// (docs/decisions/0005-one-configuration-per-connection.md).
 type attachment struct {
 	cache  *reprise.Cache
 	config *tls.Config
