@@ -56,6 +56,9 @@ func Attach(config *tls.Config, cache *reprise.Cache) error {
 	if err := attachable(config, cache); err != nil {
 		return fmt.Errorf("stdtls: %w", err)
 	}
+	if !isConvertible() {
+		cache.Logger().Warn("stdtls: this release of crypto/tls encodes sessions in a way that is not known; they resume in crypto/tls alone")
+	}
 	a := &attachment{cache: cache, config: config, choose: config.GetConfigForClient}
 	config.GetConfigForClient = a.configForClient
 	return nil

@@ -1,7 +1,10 @@
 package stdtls_test
 
 import (
+	"bytes"
 	"crypto/tls"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,4 +43,16 @@ func TestOpaqueWhereTheEncodingIsNotKnown(t *testing.T) {
 		expectOutcome(t, cache, reprise.Refused, 1)
 		neutral.expect(addr, true)
 	})
+}
+
+func TestAttachTellsThatTheEncodingIsNotKnown(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		stdtls.SetConvertible(t, known)
+		var log bytes.Buffer
+		cache := newCache(t, reprise.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		attach(t, serverConfig(t), cache)
+		if warned := strings.Contains(log.String(), "not known"); warned == known {
+			t.Errorf("known %v: logged %q", known, log.String())
+		}
+	}
 }
