@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"time"
 )
 
@@ -94,7 +95,9 @@ func splitRecord(record []byte) (header RecordHeader, length int, err error) {
 
 // seal makes the record of a session under the key and the session's ID.
 func (key *fleetKey) seal(s *Session, incarnation uint64) ([]byte, error) {
-	plaintext, err := s.MarshalBinary()
+	p := s.profile
+	room := MaxRecordLength - maxVariable + len(p.chain.Value()) + len(p.appData) + len(p.opaque)
+	plaintext, err := s.AppendBinary(make([]byte, 0, room)) // which never grows, so no copy of the secret is left behind
 	if err != nil {
 		return nil, err
 	}
@@ -143,16 +146,21 @@ func (key *fleetKey) aead(id SessionID) cipher.AEAD {
 }
 
 func (key *fleetKey) recordHeader(s *Session, incarnation uint64) []byte {
-	h := []byte{recordRevision}
+	h := make([]byte, 0, recordHeaderLength)
+	h = append(h, recordRevision)
 	h = binary.BigEndian.AppendUint64(h, uint64(s.created))
 	h = binary.BigEndian.AppendUint64(h, uint64(s.expiry()))
 	h = binary.BigEndian.AppendUint64(h, incarnation)
-	h = key.appendRecordTag(h, tagScope, s.profile.scope[:])
-	h = key.appendRecordTag(h, tagLineage, s.lineage.id[:])
-	h = key.appendRecordTag(h, tagServerName, []byte(s.profile.serverName))
-	h = key.appendRecordTag(h, tagCertificate, s.leaf())
+	mac := hmac.New(sha256.New, key.tags)
+	h = appendRecordTag(h, mac, tagScope, s.profile.scope[:])
+	h = appendRecordTag(h, mac, tagLineage, s.lineage.id[:])
+	h = appendRecordTag(h, mac, tagServerName, []byte(s.profile.serverName))
+	h = appendRecordTag(h, mac, tagCertificate, s.leaf())
 	return append(h, 0, 0) // no extensions
 }
+
+// recordHeaderLength is the length of a header without extensions.
+const recordHeaderLength = 1 + 3*8 + 4*len(RecordTag{}) + 2
 
 // What a tag is of is its first byte under the HMAC.
 const (
@@ -162,10 +170,10 @@ const (
 	tagCertificate
 )
 
-func (key *fleetKey) appendRecordTag(h []byte, property byte, value []byte) []byte {
+func appendRecordTag(h []byte, mac hash.Hash, property byte, value []byte) []byte {
 	var tag RecordTag
 	if len(value) > 0 {
-		mac := hmac.New(sha256.New, key.tags)
+		mac.Reset()
 		mac.Write([]byte{property})
 		mac.Write(value)
 		copy(tag[:], mac.Sum(nil))

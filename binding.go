@@ -1,0 +1,399 @@
+package reprise
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of [StoreOptions].
+const (
+	// DefaultWriteTimeout is how long a put or a delete of a store may take.
+	DefaultWriteTimeout = 2 * time.Second
+	// DefaultQueueLength is how many puts may wait to be written.
+	DefaultQueueLength = 1 << 15
+	// DefaultQueueBytes is how many bytes of records may wait to be written.
+	DefaultQueueBytes = 16 << 20
+	// DefaultWriters is how many puts and deletes are under way at a time.
+	DefaultWriters = 16
+)
+
+// StoreOptions are the settings of a [StoreBinding]. The zero value is usable.
+type StoreOptions struct {
+	// ReadTimeout is how long a get or a take of the store may take. 0 means the [Options.LookupTimeout] of the cache,
+	// which bounds what a handshake waits for in any case.
+	ReadTimeout time.Duration
+	// WriteTimeout is how long a put or a delete may take; no handshake waits for these. 0 means [DefaultWriteTimeout].
+	WriteTimeout time.Duration
+	// QueueLength is how many puts may wait to be written; deletes have room for as many more. 0 means
+	// [DefaultQueueLength]. The queue takes QueueBytes of memory for records, and 300 bytes for each put and delete.
+	QueueLength int
+	// QueueBytes is how many bytes of records may wait to be written. 0 means [DefaultQueueBytes].
+	QueueBytes int
+	// Writers is how many puts and deletes are under way at a time. 0 means [DefaultWriters].
+	Writers int
+}
+
+// A StoreBinding keeps a [Store] in step with a [Cache], by the cache's callbacks. It is made by [BindStore].
+//
+// # What is stored
+//
+// Every new session is sealed under a fleet key and put into the store behind the handshake, within milliseconds. A
+// session that is not in the internal cache is got from there. A session for single use is taken from there before it is
+// resumed. A session that was removed for good ([Removal.Final]) is deleted there; one that was evicted, has expired, was
+// flushed, or is let go by a cache that closes, is not: a clean restart must not empty the fleet's store.
+//
+// Of IDs that no fleet key has made the store never hears, unless the application makes IDs itself ([Cache.SetGenerateID]):
+// then an ID must have at least 16 bytes to be stored, and is looked for under each fleet key. Sessions with shorter
+// ones stay in the internal cache, and can't be for single use.
+//
+// # When the store fails
+//
+// A store never fails a handshake. An error is a full handshake. After five failed reads in a row the store is not asked any more,
+// and probed once a second; handshakes then go on in full without delay, and writes wait in the queue, from
+// which they are also read. What the queue has no room for is dropped and counted: a session whose put was dropped resumes
+// from the internal cache only, and not at all if it is for single use. A put that fails is not tried again, because it may
+// have been carried out, and the session been taken or deleted elsewhere meanwhile. A delete is tried until it
+// succeeds.
+//
+// # Clocks
+//
+// Stores are told lifetimes, not times. A session's own times are those of the node that made it, so on a node whose
+// clock is ahead it ends earlier by the difference.
+type StoreBinding struct {
+	cache      *Cache
+	store      Store
+	incarnated Incarnated // nil if the store is not
+	logger     *slog.Logger
+	calls      storeCalls
+	queue      writeBehind
+	foreign    foreignRate
+	counts     bindingCounts
+	cancel     context.CancelFunc
+	sweeping   sync.WaitGroup
+}
+
+type bindingCounts struct {
+	unsealed, damaged, stale, swept atomic.Uint64
+}
+
+// BindStore makes a cache and a store keep in step: it sets the cache's new, remove, get and take callbacks. It returns
+// an error if one of them is set already, or if the cache has no fleet keys of [Options.Keys] but one of its own, which no
+// record would outlive. Callbacks that are set later, around those of the binding or instead of them, are the caller's affair.
+//
+// A store that is a [Sweeper] is swept once a minute. [StoreBinding.Close] ends the binding; the store is the caller's to close, after it.
+func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
+	if c.Keys().private {
+		return nil, errors.New("reprise: a store needs fleet keys; set Options.Keys")
+	}
+	b := &StoreBinding{cache: c, store: s, logger: c.logger}
+	b.incarnated, _ = s.(Incarnated)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	b.calls.store = s
+	b.calls.logger = c.logger
+	b.calls.ctx = ctx
+	b.calls.readTimeout = positiveOr(o.ReadTimeout, c.options.LookupTimeout)
+	b.calls.writeTimeout = positiveOr(o.WriteTimeout, DefaultWriteTimeout)
+	b.calls.breaker.ctx = ctx
+	b.calls.breaker.probe = b.probe
+	b.calls.breaker.changed = b.breakerChanged
+	b.queue.calls = &b.calls
+	b.queue.now = c.options.Now
+	b.queue.maxLength = positiveOr(o.QueueLength, DefaultQueueLength)
+	b.queue.maxBytes = positiveOr(o.QueueBytes, DefaultQueueBytes)
+	b.queue.maxWorkers = positiveOr(o.Writers, DefaultWriters)
+	b.queue.entries = make(map[StoreKey]*writeEntry)
+	b.queue.lookups = make(map[StoreKey]*storeLookup)
+
+	if err := b.setCallbacks(); err != nil {
+		cancel()
+		return nil, err
+	}
+	if sweeper, ok := s.(Sweeper); ok {
+		b.sweeping.Go(func() { b.sweepEachMinute(ctx, sweeper) })
+	}
+	return b, nil
+}
+
+func positiveOr[T int | time.Duration](v, otherwise T) T {
+	if v > 0 {
+		return v
+	}
+	return otherwise
+}
+
+func (b *StoreBinding) setCallbacks() error {
+	c := b.cache
+	for {
+		old := c.callbacks.Load()
+		if old.newSession != nil || old.remove != nil || old.get != nil || old.take != nil {
+			return errors.New("reprise: the cache has callbacks already; bind the store first, or unset them")
+		}
+		bound := *old
+		bound.newSession, bound.remove, bound.get, bound.take = b.announced, b.removed, b.get, b.take
+		if c.callbacks.CompareAndSwap(old, &bound) {
+			return nil
+		}
+	}
+}
+
+// announced is the new callback.
+func (b *StoreBinding) announced(_ *Cache, s *Session) (keep bool) {
+	now := b.cache.options.Now()
+	key := b.sealingKey(s.id, now)
+	if key == nil {
+		b.counts.unsealed.Add(1)
+		return true
+	}
+	record, err := key.seal(s, b.incarnation())
+	if err != nil {
+		b.counts.unsealed.Add(1)
+		b.logger.Error("reprise: session not stored", "session", b.cache.Handle(s.id), "error", err)
+		return true
+	}
+	if expiry := s.Expiry(); expiry.After(now) {
+		b.queue.put(key.storeKey(s.id), record, expiry)
+	}
+	return true
+}
+
+// removed is the remove callback.
+func (b *StoreBinding) removed(_ *Cache, s *Session, why Removal, _ bool) {
+	if !why.Final() || why == RemovedUsed && s.SingleUse() { // the latter is gone already, by its take
+		return
+	}
+	for _, key := range b.openingKeys(s.id) {
+		b.queue.delete(key.storeKey(s.id))
+	}
+}
+
+// get is the get callback.
+func (b *StoreBinding) get(ctx context.Context, id SessionID) (*Session, error) {
+	keys := b.openingKeys(id)
+	if len(keys) == 0 {
+		b.foreign.note(b.cache.options.Now(), b.logger)
+		return nil, nil
+	}
+	for _, key := range keys {
+		record, ok, err := b.queue.get(ctx, key.storeKey(id))
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		if s := b.open(key, id, record); s != nil {
+			return s, nil
+		}
+	}
+	return nil, nil
+}
+
+// take is the take callback. That there was a record is not enough: it must be the session's own.
+func (b *StoreBinding) take(ctx context.Context, s *Session) (taken bool, err error) {
+	for _, key := range b.openingKeys(s.id) {
+		record, ok, err := b.queue.take(ctx, key.storeKey(s.id))
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			continue
+		}
+		if stored := b.open(key, s.id, record); stored != nil {
+			return sameSecret(stored, s), nil
+		}
+	}
+	return false, nil
+}
+
+// open returns the session of a record, nil if it is not to be had from it.
+func (b *StoreBinding) open(key *fleetKey, id SessionID, record []byte) *Session {
+	s, header, err := key.open(id, record)
+	if err != nil {
+		b.counts.damaged.Add(1)
+		return nil
+	}
+	if s.SingleUse() && header.Incarnation != b.incarnation() {
+		b.counts.stale.Add(1)
+		return nil
+	}
+	return s
+}
+
+// sameSecret reports whether two sessions of one ID are the same one. IDs of an application can be used again.
+func sameSecret(a, b *Session) bool {
+	return subtle.ConstantTimeCompare(a.secret[:], b.secret[:]) == 1 && a.profile.opaque == b.profile.opaque
+}
+
+func (b *StoreBinding) incarnation() uint64 {
+	if b.incarnated == nil {
+		return 0
+	}
+	return b.incarnated.Incarnation()
+}
+
+// minGeneratedID is the length in bytes of the shortest ID of an application's own generator that a record is sealed
+// under: what seals the record from a store's reader who has the fleet key is the ID.
+const minGeneratedID = 16
+
+// sealingKey returns the fleet key for the record of a new session, nil if it must not be stored.
+func (b *StoreBinding) sealingKey(id SessionID, now time.Time) *fleetKey {
+	keys := b.cache.Keys()
+	if key := keys.keyOf(id); key != nil {
+		return key
+	}
+	if b.generated(id) {
+		return keys.current(now)
+	}
+	return nil
+}
+
+// openingKeys returns the fleet keys that the record of a session can be sealed under: the one that has made the ID;
+// all of them if the application makes IDs; none if the ID is foreign.
+func (b *StoreBinding) openingKeys(id SessionID) []*fleetKey {
+	keys := b.cache.Keys()
+	if key := keys.keyOf(id); key != nil {
+		return []*fleetKey{key}
+	}
+	if b.generated(id) {
+		return keys.keys
+	}
+	return nil
+}
+
+// generated reports whether an ID that no fleet key has made can be the application's own.
+func (b *StoreBinding) generated(id SessionID) bool {
+	return id.length >= minGeneratedID && b.cache.GenerateID() != nil
+}
+
+// probe asks the store for a record that nobody has put.
+func (b *StoreBinding) probe() error {
+	var key StoreKey
+	rand.Read(key[:])
+	call, err := b.calls.startAnyway(storeRequest{method: storeGet, key: key}, nil)
+	if err != nil {
+		return err
+	}
+	<-call.done
+	return call.err
+}
+
+func (b *StoreBinding) breakerChanged(to BreakerState) {
+	if to == BreakerOpen {
+		b.logger.Warn("reprise: store does not answer; handshakes go on in full until it does")
+	} else {
+		b.logger.Info("reprise: store answers again")
+	}
+}
+
+const sweepInterval = time.Minute
+
+func (b *StoreBinding) sweepEachMinute(ctx context.Context, s Sweeper) {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			b.sweep(ctx, s)
+		}
+	}
+}
+
+func (b *StoreBinding) sweep(ctx context.Context, s Sweeper) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.logger.Error("reprise: store panicked", "method", "sweep", "panic", fmt.Sprint(p), "stack", stack())
+		}
+	}()
+	removed, err := s.Sweep(ctx)
+	b.counts.swept.Add(uint64(max(removed, 0)))
+	if err != nil && ctx.Err() == nil {
+		b.logger.Warn("reprise: store not swept", "error", err)
+	}
+}
+
+// TakePromise says how far the store's take can be trusted; for single use and early data.
+func (b *StoreBinding) TakePromise() TakePromise {
+	if p, ok := b.store.(TakePromiser); ok {
+		return p.TakePromise()
+	}
+	return TakePromise{}
+}
+
+// Flush waits until nothing is left to be written to the store, or ctx is done; the error then says how much is left.
+func (b *StoreBinding) Flush(ctx context.Context) error { return b.queue.flush(ctx) }
+
+// Close unsets the cache's new, remove, get and take callbacks, writes what is queued until ctx is done, and ends the binding. The error
+// says how many puts and deletes were lost. The store stays open. Connections should have ended before: what
+// they remove after Close stays in the store. Close may be called more than once.
+func (b *StoreBinding) Close(ctx context.Context) error {
+	if b.calls.ctx.Err() != nil {
+		return nil
+	}
+	b.cache.updateCallbacks(func(s *callbacks) { s.newSession, s.remove, s.get, s.take = nil, nil, nil, nil })
+	b.queue.refuse()
+	err := b.queue.flush(ctx)
+	b.cancel()
+	b.queue.stop()
+	b.calls.breaker.wait()
+	b.sweeping.Wait()
+	return err
+}
+
+// StoreStats are the counters of a [StoreBinding] at one moment. Counters never go back.
+type StoreStats struct {
+	// Gets, Takes, Puts and Deletes count calls of the store, tries again and probes included.
+	Gets, Takes, Puts, Deletes uint64
+	// Errors counts calls that failed, Timeouts those that did not end in time.
+	Errors, Timeouts uint64
+	// GetsShared counts gets that were answered by a call of another get.
+	GetsShared uint64
+	// Queued is how many keys have something to be written now, QueuedBytes the length of their records.
+	Queued, QueuedBytes int
+	// PutsCancelled counts records that were taken, deleted or replaced before they were put; PutsFailed those whose put
+	// failed; PutsDropped those that the queue had no room for, or that were left at the end.
+	PutsCancelled, PutsFailed, PutsDropped uint64
+	// DeletesLost counts deletes that the queue had no room for, or that were left at the end.
+	DeletesLost uint64
+	// Foreign counts lookups of IDs that no fleet key has made. The store was not asked.
+	Foreign uint64
+	// Unsealed counts sessions that were not stored: their ID is not of a fleet key, or too short.
+	Unsealed uint64
+	// Damaged counts records that did not open. They are as good as absent.
+	Damaged uint64
+	// Stale counts sessions for single use that were declined because their record is of another life of the store.
+	Stale uint64
+	// Swept counts expired records that were swept.
+	Swept uint64
+	// Breaker says whether the store is asked; BreakerOpened counts how often it had to be left alone.
+	Breaker       BreakerState
+	BreakerOpened uint64
+}
+
+// Stats returns the counters.
+func (b *StoreBinding) Stats() StoreStats {
+	s := b.queue.stats()
+	s.Gets = b.calls.calls[storeGet].Load()
+	s.Takes = b.calls.calls[storeTake].Load()
+	s.Puts = b.calls.calls[storePut].Load()
+	s.Deletes = b.calls.calls[storeDelete].Load()
+	s.Errors = b.calls.errors.Load()
+	s.Timeouts = b.calls.timeouts.Load()
+	s.Foreign = b.foreign.count.Load()
+	s.Unsealed = b.counts.unsealed.Load()
+	s.Damaged = b.counts.damaged.Load()
+	s.Stale = b.counts.stale.Load()
+	s.Swept = b.counts.swept.Load()
+	s.Breaker, s.BreakerOpened = b.calls.breaker.status()
+	return s
+}

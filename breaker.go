@@ -1,0 +1,139 @@
+package reprise
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A BreakerState says whether a store is asked.
+type BreakerState uint8
+
+const (
+	// BreakerClosed: the store answers, and is asked. The zero value.
+	BreakerClosed BreakerState = iota
+	// BreakerOpen: the store has failed several times in a row and is not asked; handshakes go on in full without delay.
+	BreakerOpen
+	// BreakerHalfOpen: one probe is under way, which decides between the two others.
+	BreakerHalfOpen
+)
+
+// String returns "closed", "open" or "half-open".
+func (s BreakerState) String() string {
+	switch s {
+	case BreakerClosed:
+		return "closed"
+	case BreakerOpen:
+		return "open"
+	case BreakerHalfOpen:
+		return "half-open"
+	default:
+		return "invalid"
+	}
+}
+
+// MarshalText implements [encoding.TextMarshaler] with [BreakerState.String].
+func (s BreakerState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+const (
+	// breakerThreshold is how many failures in a row open the breaker.
+	breakerThreshold = 5
+	// breakerPause is how long the breaker is open before a probe, so that a store that is back is used again within
+	// that and the time that a call may take.
+	breakerPause = time.Second
+)
+
+// A breaker keeps handshakes from waiting for a dead store. The failures that open it are those of calls that handshakes
+// wait for; what closes it is a probe of its own, so that no handshake is spent on trying. Why it is not a library:
+// docs/decisions/0004-store-binding.md.
+type breaker struct {
+	ctx     context.Context // ends the probing
+	probe   func() error
+	changed func(to BreakerState) // called with no lock held
+
+	mu        sync.Mutex
+	state     BreakerState
+	failures  int // in a row, while closed
+	opened    uint64
+	recovered chan struct{} // while not closed: closed when it is again
+	probing   sync.WaitGroup
+}
+
+// record notes how a call ended. Calls that end after the breaker has opened say nothing new.
+func (b *breaker) record(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.state != BreakerClosed || b.ctx.Err() != nil:
+	case err == nil:
+		b.failures = 0
+	default:
+		if b.failures++; b.failures >= breakerThreshold {
+			b.open()
+		}
+	}
+}
+
+func (b *breaker) open() {
+	b.state = BreakerOpen
+	b.opened++
+	b.recovered = make(chan struct{})
+	b.probing.Go(b.probeUntilClosed)
+}
+
+func (b *breaker) probeUntilClosed() {
+	b.changed(BreakerOpen)
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-time.After(breakerPause):
+		}
+		b.set(BreakerHalfOpen)
+		if b.probe() == nil {
+			b.close()
+			b.changed(BreakerClosed)
+			return
+		}
+		b.set(BreakerOpen)
+	}
+}
+
+func (b *breaker) set(s BreakerState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state = s
+}
+
+func (b *breaker) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state = BreakerClosed
+	b.failures = 0
+	close(b.recovered)
+	b.recovered = nil
+}
+
+// closed reports whether calls may be made.
+func (b *breaker) closed() bool { return b.closedAgain() == nil }
+
+// closedAgain returns nil if calls may be made, else a channel that is closed when they may.
+func (b *breaker) closedAgain() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.recovered
+}
+
+// status returns the state and how often the breaker has opened.
+func (b *breaker) status() (BreakerState, uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state, b.opened
+}
+
+// wait returns when the probing has ended, after the context has.
+func (b *breaker) wait() {
+	b.mu.Lock() // whoever records from now on sees that the context has ended
+	b.mu.Unlock()
+	b.probing.Wait()
+}

@@ -1,0 +1,169 @@
+package reprise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrStoreUnavailable is returned by the callbacks of a [StoreBinding] while its store is not asked: because it has failed
+// several times in a row, or because the binding was closed.
+var ErrStoreUnavailable = errors.New("reprise: store unavailable")
+
+// errStorePanicked is the outcome of a call that panicked.
+var errStorePanicked = errors.New("reprise: store panicked")
+
+// maxStoreCalls bounds the calls of a store that run at a time. Only a store that does not return when its context
+// is done gets there.
+const maxStoreCalls = 4096
+
+// storeCalls makes the calls of one store: each on a goroutine and with a deadline of its own, so that neither a store that
+// hangs nor a client that goes away in the middle has a say. It counts them, and tells the breaker about reads, which are
+// what handshakes wait for.
+type storeCalls struct {
+	store        Store
+	readTimeout  time.Duration
+	writeTimeout time.Duration
+	logger       *slog.Logger
+	ctx          context.Context // ends with the binding
+	breaker      breaker
+
+	running  atomic.Int64
+	calls    [numStoreMethods]atomic.Uint64
+	errors   atomic.Uint64
+	timeouts atomic.Uint64
+}
+
+type storeMethod int
+
+const (
+	storeGet storeMethod = iota
+	storeTake
+	storePut
+	storeDelete
+
+	numStoreMethods = int(iota)
+)
+
+var storeMethodNames = [numStoreMethods]string{"get", "take", "put", "delete"}
+
+// reads reports whether handshakes wait for the method.
+func (m storeMethod) reads() bool { return m == storeGet || m == storeTake }
+
+// A storeRequest is a method and its arguments.
+type storeRequest struct {
+	method   storeMethod
+	key      StoreKey
+	record   []byte
+	lifetime time.Duration
+}
+
+// A storeCall is a call under way. Its results may be read when done is closed.
+type storeCall struct {
+	done   chan struct{}
+	once   sync.Once
+	record []byte
+	ok     bool
+	err    error
+}
+
+// start makes a call. Reads are refused while the breaker is not closed. ended, if not nil, is called when the call has
+// ended, before it is done.
+func (c *storeCalls) start(request storeRequest, ended func()) (*storeCall, error) {
+	if request.method.reads() && !c.breaker.closed() {
+		return nil, ErrStoreUnavailable
+	}
+	return c.startAnyway(request, ended)
+}
+
+// startAnyway is start for the breaker's own probe.
+func (c *storeCalls) startAnyway(request storeRequest, ended func()) (*storeCall, error) {
+	if c.ctx.Err() != nil {
+		return nil, ErrStoreUnavailable
+	}
+	if c.running.Add(1) > maxStoreCalls {
+		c.running.Add(-1)
+		return nil, fmt.Errorf("%w: %d calls are under way", ErrStoreUnavailable, maxStoreCalls)
+	}
+	c.calls[request.method].Add(1)
+	timeout := c.writeTimeout
+	if request.method.reads() {
+		timeout = c.readTimeout
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, timeout)
+	call := &storeCall{done: make(chan struct{})}
+	end := func(record []byte, ok bool, err error) {
+		call.once.Do(func() {
+			call.record, call.ok, call.err = record, ok, c.judge(ctx, request.method, err)
+			if ended != nil {
+				ended()
+			}
+			close(call.done)
+		})
+	}
+	late := context.AfterFunc(ctx, func() { end(nil, false, ctx.Err()) })
+	go func() {
+		defer c.running.Add(-1)
+		defer cancel()
+		record, ok, err := c.do(ctx, request)
+		late()
+		end(record, ok, err)
+	}()
+	return call, nil
+}
+
+// do calls the store. A panic is an error.
+func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, ok bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.logger.Error("reprise: store panicked", "method", storeMethodNames[r.method], "panic", fmt.Sprint(p), "stack", stack())
+			err = errStorePanicked
+		}
+	}()
+	switch r.method {
+	case storeGet:
+		return c.store.Get(ctx, r.key)
+	case storeTake:
+		return c.store.Take(ctx, r.key)
+	case storePut:
+		return nil, false, c.store.Put(ctx, r.key, r.record, r.lifetime)
+	default:
+		return nil, false, c.store.Delete(ctx, r.key)
+	}
+}
+
+// judge counts the outcome of a call and returns its error with what it was about. After the deadline every error is that.
+func (c *storeCalls) judge(ctx context.Context, m storeMethod, err error) error {
+	if c.ctx.Err() != nil && err != nil {
+		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) // closed: no fault of the store
+	}
+	if m.reads() {
+		c.breaker.record(err)
+	}
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		c.timeouts.Add(1)
+	} else {
+		c.errors.Add(1)
+	}
+	return fmt.Errorf("reprise: store %s: %w", storeMethodNames[m], err)
+}
+
+// wait returns the outcome of the call, or an error when ctx is done; the call then goes on.
+func (call *storeCall) wait(ctx context.Context) (record []byte, ok bool, err error) {
+	select {
+	case <-call.done:
+		return call.record, call.ok, call.err
+	case <-ctx.Done():
+		return nil, false, fmt.Errorf("reprise: waiting for the store: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,441 @@
+package reprise
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A writeBehind puts and deletes records behind the handshakes, and keeps what happens to one key in order (design: a
+// record that was taken or deleted here must not be seen again here, and one that may have been written must not be
+// used twice). For each key that has something to be written it knows the state that is wanted, a record or none, and the
+// write that is under way. A worker writes what is wanted; if something else is wanted by then, the key has another turn. So
+//
+//   - a take or a delete cancels a put that is queued and waits for one under way;
+//   - a take of a queued put wins, because no other node can have seen the record;
+//   - a get is answered by what is wanted, before the store knows;
+//   - a put is tried once: its outcome is unknown if it fails, and a second try could bring back what was taken or
+//     deleted elsewhere meanwhile. A delete is tried until it succeeds.
+//
+// Gets of one key at a time share one call of the store. A take or delete of the key makes its result void.
+type writeBehind struct {
+	calls      *storeCalls
+	now        func() time.Time
+	maxLength  int // of entries that begin with a put; twice as many may begin with a delete
+	maxBytes   int
+	maxWorkers int
+
+	mu          sync.Mutex
+	entries     map[StoreKey]*writeEntry
+	first, last *writeEntry // those to be written
+	bytes       int         // of the records in entries
+	workers     int
+	failing     bool // the last write failed
+	closed      bool
+	stopped     bool
+	empty       chan struct{} // if not nil, closed when entries is empty
+	working     sync.WaitGroup
+	lookups     map[StoreKey]*storeLookup
+	counts      StoreStats // those of the queue
+}
+
+// A storeWrite is a put, or a delete if there is no record.
+type storeWrite struct {
+	record []byte
+	expiry time.Time
+	done   chan struct{} // closed when it was tried
+}
+
+func newPut(record []byte, expiry time.Time) *storeWrite {
+	return &storeWrite{record: record, expiry: expiry, done: make(chan struct{})}
+}
+
+func newDelete() *storeWrite { return &storeWrite{done: make(chan struct{})} }
+
+func (w *storeWrite) isPut() bool { return w.record != nil }
+
+// A writeEntry is a key that has something to be written.
+type writeEntry struct {
+	key     StoreKey
+	want    *storeWrite // the last that was asked for; never nil
+	running *storeWrite // the one under way; often want itself
+	owes    bool        // a put took the place of a delete: if it fails, the delete is due
+	queued  bool
+	next    *writeEntry
+}
+
+// A storeLookup is a get under way.
+type storeLookup struct {
+	call *storeCall
+	void bool // the key was taken or deleted since
+}
+
+const (
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = time.Second
+)
+
+// put queues a record. It drops it if there is no room.
+func (w *writeBehind) put(key StoreKey, record []byte, expiry time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[key]
+	if w.closed || w.bytes+len(record) > w.maxBytes || e == nil && len(w.entries) >= w.maxLength {
+		w.counts.PutsDropped++
+		return
+	}
+	if e != nil && !e.want.isPut() {
+		e.owes = true
+	}
+	w.bytes += len(record)
+	w.want(key, e, newPut(record, expiry))
+}
+
+// delete queues a delete.
+func (w *writeBehind) delete(key StoreKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.voidLookup(key)
+	e := w.entries[key]
+	switch {
+	case e == nil && (w.closed || len(w.entries) >= 2*w.maxLength):
+		w.counts.DeletesLost++
+	case e == nil || e.want.isPut():
+		w.want(key, e, newDelete())
+	}
+}
+
+// want makes a write the one that is wanted. e is the key's entry, if it has one.
+func (w *writeBehind) want(key StoreKey, e *writeEntry, write *storeWrite) {
+	if e == nil {
+		e = &writeEntry{key: key}
+		w.entries[key] = e
+	} else if e.want != e.running {
+		w.cancel(e.want)
+	}
+	e.want = write
+	if e.running == nil {
+		w.enqueue(e)
+	}
+}
+
+// cancel gives up a write that no worker has begun.
+func (w *writeBehind) cancel(write *storeWrite) {
+	if write.isPut() {
+		w.bytes -= len(write.record)
+		w.counts.PutsCancelled++
+	}
+}
+
+// get returns the record of a key, as it will be once all is written.
+func (w *writeBehind) get(ctx context.Context, key StoreKey) (record []byte, ok bool, err error) {
+	w.mu.Lock()
+	if e := w.entries[key]; e != nil {
+		defer w.mu.Unlock()
+		return e.want.record, e.want.isPut(), nil
+	}
+	lookup, err := w.lookup(key)
+	w.mu.Unlock()
+	if err != nil {
+		return nil, false, err
+	}
+	record, ok, err = lookup.call.wait(ctx)
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if lookup.void {
+		return nil, false, nil
+	}
+	return record, ok, err
+}
+
+// lookup returns the get of a key that is under way, or begins one.
+func (w *writeBehind) lookup(key StoreKey) (*storeLookup, error) {
+	if under := w.lookups[key]; under != nil {
+		w.counts.GetsShared++
+		return under, nil
+	}
+	l := &storeLookup{}
+	call, err := w.calls.start(storeRequest{method: storeGet, key: key}, func() { w.endLookup(key, l) })
+	if err != nil {
+		return nil, err
+	}
+	l.call = call
+	w.lookups[key] = l
+	return l, nil
+}
+
+func (w *writeBehind) endLookup(key StoreKey, l *storeLookup) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lookups[key] == l {
+		delete(w.lookups, key)
+	}
+}
+
+func (w *writeBehind) voidLookup(key StoreKey) {
+	if l := w.lookups[key]; l != nil {
+		l.void = true
+		delete(w.lookups, key)
+	}
+}
+
+// take takes the record of a key: from the queue, or else from the store.
+func (w *writeBehind) take(ctx context.Context, key StoreKey) (record []byte, ok bool, err error) {
+	record, ok, decided, err := w.takeQueued(ctx, key)
+	if decided || err != nil {
+		return record, ok, err
+	}
+	defer w.voidAfter(key)
+	call, err := w.calls.start(storeRequest{method: storeTake, key: key}, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	return call.wait(ctx)
+}
+
+// takeQueued takes a record that is still to be put, and knows one that is still to be deleted. It waits for a put that
+// is under way; whether that one has arrived, only the store can tell.
+func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (record []byte, ok, decided bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		w.voidLookup(key)
+		e := w.entries[key]
+		switch {
+		case e == nil:
+			return nil, false, false, nil
+		case !e.want.isPut():
+			return nil, false, true, nil
+		case e.want != e.running:
+			record := e.want.record
+			w.want(key, e, newDelete())
+			return record, true, true, nil
+		}
+		if err := w.waitFor(ctx, e.running); err != nil {
+			return nil, false, false, err
+		}
+	}
+}
+
+// waitFor waits for a write under way, without the lock.
+func (w *writeBehind) waitFor(ctx context.Context, write *storeWrite) error {
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	select {
+	case <-write.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("reprise: waiting for a put under way: %w", ctx.Err())
+	}
+}
+
+// voidAfter makes gets void that have begun while a take was under way.
+func (w *writeBehind) voidAfter(key StoreKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.voidLookup(key)
+}
+
+// enqueue gives an entry a turn.
+func (w *writeBehind) enqueue(e *writeEntry) {
+	if e.queued {
+		return
+	}
+	e.queued = true
+	if w.last == nil {
+		w.first = e
+	} else {
+		w.last.next = e
+	}
+	w.last = e
+	w.hire()
+}
+
+// hire starts a worker if there is work for one more. While writes fail, one is enough.
+func (w *writeBehind) hire() {
+	if w.first == nil || w.stopped || w.workers >= w.maxWorkers || w.failing && w.workers > 0 {
+		return
+	}
+	w.workers++
+	w.working.Go(w.work)
+}
+
+// work writes until nothing is left to do.
+func (w *writeBehind) work() {
+	backoff := firstBackoff
+	for w.storeWorks() {
+		e, write := w.next()
+		if e == nil {
+			return
+		}
+		err := w.try(e.key, write)
+		w.settle(e, write, err)
+		if err == nil {
+			backoff = firstBackoff
+			continue
+		}
+		select {
+		case <-w.calls.ctx.Done():
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, lastBackoff)
+	}
+	w.leave()
+}
+
+// storeWorks waits until the breaker is closed, and returns false when the binding ends.
+func (w *writeBehind) storeWorks() bool {
+	for {
+		again := w.calls.breaker.closedAgain()
+		if again == nil {
+			return w.calls.ctx.Err() == nil
+		}
+		select {
+		case <-again:
+		case <-w.calls.ctx.Done():
+			return false
+		}
+	}
+}
+
+func (w *writeBehind) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.workers--
+}
+
+// next returns an entry whose turn it is. It returns nil if there is none; the worker has left then.
+func (w *writeBehind) next() (*writeEntry, *storeWrite) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.first
+	if e == nil || w.failing && w.workers > 1 {
+		w.workers--
+		return nil, nil
+	}
+	if w.first = e.next; w.first == nil {
+		w.last = nil
+	}
+	e.next, e.queued = nil, false
+	e.running = e.want
+	return e, e.want
+}
+
+// try makes one attempt at a write. A record that has expired in the queue is as good as deleted.
+func (w *writeBehind) try(key StoreKey, write *storeWrite) error {
+	request := storeRequest{method: storeDelete, key: key}
+	if lifetime := write.expiry.Sub(w.now()); write.isPut() && lifetime > 0 {
+		request = storeRequest{method: storePut, key: key, record: write.record, lifetime: lifetime}
+	}
+	call, err := w.calls.start(request, nil)
+	if err != nil {
+		return err
+	}
+	<-call.done
+	return call.err
+}
+
+// settle notes how a write went, and gives its key another turn if there is more to do.
+func (w *writeBehind) settle(e *writeEntry, write *storeWrite, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e.running = nil
+	w.bytes -= len(write.record)
+	w.failing = err != nil
+	close(write.done)
+
+	failedPut := err != nil && write.isPut()
+	if failedPut {
+		w.counts.PutsFailed++
+	}
+	switch {
+	case e.want != write:
+		w.enqueue(e)
+	case err == nil, failedPut && !e.owes:
+		w.remove(e)
+	default: // a delete again, or one that is due after all
+		e.want = newDelete()
+		w.enqueue(e)
+	}
+	w.hire()
+}
+
+func (w *writeBehind) remove(e *writeEntry) {
+	delete(w.entries, e.key)
+	if len(w.entries) == 0 && w.empty != nil {
+		close(w.empty)
+		w.empty = nil
+	}
+}
+
+// flush waits until there is nothing to be written.
+func (w *writeBehind) flush(ctx context.Context) error {
+	empty := w.whenEmpty()
+	if empty == nil {
+		return nil
+	}
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		puts, deletes := w.length()
+		return fmt.Errorf("reprise: %d puts and %d deletes are not written to the store: %w", puts, deletes, ctx.Err())
+	}
+}
+
+func (w *writeBehind) whenEmpty() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.entries) > 0 && w.empty == nil {
+		w.empty = make(chan struct{})
+	}
+	return w.empty
+}
+
+// stats returns the part of the counters that is the queue's.
+func (w *writeBehind) stats() StoreStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.counts
+	s.Queued, s.QueuedBytes = len(w.entries), w.bytes
+	return s
+}
+
+// length returns how many keys have a put and a delete to be written.
+func (w *writeBehind) length() (puts, deletes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.entries {
+		if e.want.isPut() {
+			puts++
+		} else {
+			deletes++
+		}
+	}
+	return puts, deletes
+}
+
+// refuse makes puts and deletes of other keys fail from now on.
+func (w *writeBehind) refuse() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+}
+
+// stop waits for the workers, after the context of the calls has ended, and gives up what is not written.
+func (w *writeBehind) stop() {
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	w.working.Wait()
+	puts, deletes := w.length()
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts.PutsDropped += uint64(puts)
+	w.counts.DeletesLost += uint64(deletes)
+	clear(w.entries)
+	w.first, w.last, w.bytes = nil, nil, 0
+}
