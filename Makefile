@@ -45,7 +45,7 @@ unit:
 
 conformance: build
 	@packages=$$(go list work | grep -E '$(DRIVERS)' || true); \
-	if [ -n "$$packages" ]; then set -x; go test -shuffle=on -timeout 10m $$packages; fi
+	if [ -n "$$packages" ]; then set -x; REPRISE_BIN="$(CURDIR)/bin/reprise" go test -shuffle=on -timeout 10m $$packages; fi
 
 lint: $(LINT) ## run golangci-lint, built on first use, and check every go.mod
 	@status=0; scripts/check-modules.sh || status=1; \
@@ -57,14 +57,15 @@ $(LINT):
 	GOWORK=off GOFLAGS= CGO_ENABLED=0 GOBIN="$(CURDIR)/.tools" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	mv .tools/golangci-lint $@
 
-bench: ## run every benchmark; BENCHTIME=1s
+bench: ## run every benchmark, then measure handshakes side by side; BENCHTIME=1s
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m work
+	go run ./bench/handshakes
 
 fuzz: ## run every fuzz target for a short while; FUZZTIME=10s each
 	scripts/fuzz.sh $(FUZZTIME)
 
 soak: build ## run the long forms of the tests; SOAKTIME=2h at most
-	REPRISE_SOAK=1 go test -shuffle=on -timeout $(SOAKTIME) work
+	REPRISE_SOAK=1 REPRISE_BIN="$(CURDIR)/bin/reprise" go test -shuffle=on -timeout $(SOAKTIME) work
 
 release-check: ## build each module against the others as a release would
 	scripts/release-check.sh
