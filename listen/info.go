@@ -13,7 +13,8 @@ type Info struct {
 	// Resumed tells that it resumed a session, Reason why not otherwise.
 	Resumed bool
 	Reason  reprise.Reason
-	// Mechanism is how the session was resumed: [MechanismPSK], [MechanismTicket] or [MechanismSessionID]. It is empty after a full handshake.
+	// Mechanism is how the session was resumed: [MechanismPSK], [MechanismTicket] or [MechanismSessionID]. It is empty
+	// after a full handshake.
 	Mechanism string
 	// Engine is what did the handshake: [EngineStandard].
 	Engine string

@@ -166,7 +166,7 @@ func (l *Listener) serve() {
 // isTemporary tells whether accepting may succeed later, as after running out of file descriptors.
 func isTemporary(err error) bool {
 	e, ok := errors.AsType[net.Error](err)
-	return ok && e.Temporary() //nolint:staticcheck // SA1019: deprecated for errors of I/O; of accept nothing else tells, see net/http
+	return ok && e.Temporary() //nolint:staticcheck // SA1019: nothing else tells it of an accept; net/http does so too
 }
 
 // A backoff is how long to wait after an error, twice as long after each.

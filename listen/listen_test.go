@@ -35,7 +35,8 @@ func TestAcceptReturnsCompletedHandshakes(t *testing.T) {
 		}
 		stats := cache.Stats()
 		if stats.AcceptGood != 3 || stats.Hits != 2 || stats.Unconfirmed != 0 {
-			t.Errorf("%d good handshakes, %d hits, %d unconfirmed sessions; want 3, 2, 0", stats.AcceptGood, stats.Hits, stats.Unconfirmed)
+			t.Errorf("%d good handshakes, %d hits, %d unconfirmed sessions; want 3, 2, 0",
+				stats.AcceptGood, stats.Hits, stats.Unconfirmed)
 		}
 		if s := ln.Stats(); s.Completed != 3 || s.Failed != 0 {
 			t.Errorf("listener: %+v", s)

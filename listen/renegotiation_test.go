@@ -51,8 +51,8 @@ func (c *recordingConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// sealTLS12 returns a handshake record of a client, under AES-128-GCM (RFC 5288). The keys come from the line of its key log
-// and what it has read of the server.
+// sealTLS12 returns a handshake record of a client, under AES-128-GCM (RFC 5288). The keys come from the line of its
+// key log and what it has read of the server.
 func sealTLS12(t *testing.T, keyLog string, serverFlight []byte, seq uint64, message []byte) []byte {
 	t.Helper()
 	fields := strings.Fields(keyLog) // CLIENT_RANDOM <client random> <master secret>

@@ -68,7 +68,9 @@ func TestUncleanRemovesWhatWasResumed(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
 	var removal atomic.Int32
 	removal.Store(-1)
-	cache.SetRemoveCallback(func(_ *reprise.Cache, _ *reprise.Session, why reprise.Removal, _ bool) { removal.Store(int32(why)) })
+	cache.SetRemoveCallback(func(_ *reprise.Cache, _ *reprise.Session, why reprise.Removal, _ bool) {
+		removal.Store(int32(why))
+	})
 	ln := newListener(t, listenTCP(t), cache, listen.Options{})
 	config := clientConfig(t, tls.VersionTLS12)
 	_, server := connect(t, ln, config)

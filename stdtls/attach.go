@@ -12,9 +12,9 @@
 // has proved anything, so such sessions lie in a bounded part of the cache, and no connection's end removes its session.
 // Package listen closes both gaps, for servers that can take their connections from a [net.Listener].
 //
-// crypto/tls asks for a session before it has verified that the client knows its secret (the PSK binder of TLS 1.3, the Finished
-// of TLS 1.2). A session for single use is therefore taken by whoever offers its ID, and IDs travel in clear: an
-// observer can spoil the resumption of others, though not use it.
+// crypto/tls asks for a session before it has verified that the client knows its secret (the PSK binder of TLS 1.3, the
+// Finished of TLS 1.2). A session for single use is therefore taken by whoever offers its ID, and IDs travel in clear:
+// an observer can spoil the resumption of others, though not use it.
 //
 // # Limits of crypto/tls
 //
@@ -38,8 +38,8 @@ import (
 // function that calls the one that was there, once for each connection, and answers with a configuration for that
 // connection alone.
 //
-// Call it when config is complete, certificates included, and before it is used. Clones of config are attached too, but changes
-// made to a clone have no effect: a server that is given the names of certificate files, as
+// Call it when config is complete, certificates included, and before it is used. Clones of config are attached too, but
+// changes made to a clone have no effect: a server that is given the names of certificate files, as
 // [net/http.Server.ListenAndServeTLS] can be, puts them into a clone. Session ticket keys have no effect either.
 //
 // A configuration that the previous GetConfigForClient returns is served in the same way. If it is not safe, having
@@ -57,7 +57,7 @@ func Attach(config *tls.Config, cache *reprise.Cache) error {
 		return fmt.Errorf("stdtls: %w", err)
 	}
 	if !isConvertible() {
-		cache.Logger().Warn("stdtls: this release of crypto/tls encodes sessions in a way that is not known; they resume in crypto/tls alone")
+		cache.Logger().Warn("stdtls: the encoding of sessions by this crypto/tls is not known; they resume in crypto/tls alone")
 	}
 	a := &attachment{cache: cache, config: config, choose: config.GetConfigForClient}
 	config.GetConfigForClient = a.configForClient
@@ -87,8 +87,8 @@ func hasHooks(config *tls.Config) bool {
 	return config.WrapSession != nil || config.UnwrapSession != nil
 }
 
-// isAttached tells whether config, or the one that it was cloned from, was attached. All functions that Attach installs have the
-// same code.
+// isAttached tells whether config, or the one that it was cloned from, was attached. All functions that Attach installs
+// have the same code.
 func isAttached(config *tls.Config) bool {
 	installed := (*attachment)(nil).configForClient
 	return config.GetConfigForClient != nil &&

@@ -120,7 +120,8 @@ func TestServerSeesTheClientCertificateAgain(t *testing.T) {
 			c.expect(addr, resumed)
 			state := <-states
 			if state.DidResume != resumed || len(state.PeerCertificates) != 3 || len(state.VerifiedChains) != 1 {
-				t.Fatalf("resumed %v: %d certificates, %d chains", state.DidResume, len(state.PeerCertificates), len(state.VerifiedChains))
+				t.Fatalf("resumed %v: %d certificates, %d chains",
+					state.DidResume, len(state.PeerCertificates), len(state.VerifiedChains))
 			}
 			if got := len(state.VerifiedChains[0]); got != 4 || !state.VerifiedChains[0][0].Equal(chain.certificate.Leaf) {
 				t.Errorf("resumed %v: a verified chain of %d, want 4", resumed, got)

@@ -99,8 +99,8 @@ func (h *handshake) ticket(cs *tls.ConnectionState, state *tls.SessionState) []b
 	}
 }
 
-// unknownTicket returns a ticket that no session has. In TLS 1.3 it is too late to send none when the hook is called, and an empty one
-// is a decode error to the client (RFC 8446, section 4.6.1).
+// unknownTicket returns a ticket that no session has. In TLS 1.3 it is too late to send none when the hook is called,
+// and an empty one is a decode error to the client (RFC 8446, section 4.6.1).
 func unknownTicket() []byte {
 	ticket := make([]byte, reprise.MaxSessionIDLength)
 	rand.Read(ticket)
@@ -110,7 +110,8 @@ func unknownTicket() []byte {
 // isConfirmed tells whether the client has proved itself when wrap is called.
 func (h *handshake) isConfirmed(cs *tls.ConnectionState) bool {
 	if cs.Version < tls.VersionTLS13 {
-		return !cs.DidResume // the client's Finished comes before the ticket of a full handshake, and after that of a resumed one
+		// The client's Finished comes before the ticket of a full handshake, and after that of a resumed one.
+		return !cs.DidResume
 	}
 	// QUIC sends tickets after the handshake. The binder of a resumed session is verified. A client that was asked for a
 	// certificate has answered under the handshake keys.

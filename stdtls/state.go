@@ -39,8 +39,8 @@ func (h *handshake) paramsOf(cs *tls.ConnectionState, state *tls.SessionState) (
 	return p, nil
 }
 
-// stateOf returns s as crypto/tls wants it: with today's verified chains of the client certificate, and with early data only
-// where it may be used. Each call returns another state, because QUIC stacks change it.
+// stateOf returns s as crypto/tls wants it: with today's verified chains of the client certificate, and with early data
+// only where it may be used. Each call returns another state, because QUIC stacks change it.
 func (h *handshake) stateOf(s *reprise.Session) (*tls.SessionState, error) {
 	earlyData := s.MaxEarlyData() > 0 && h.mayUseEarlyData()
 	state, err := contentOf(s)
