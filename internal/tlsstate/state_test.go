@@ -29,7 +29,7 @@ func TestParseAndMarshalAreInverse(t *testing.T) {
 			t.Errorf("specimen %d came back as\n%x\nwant\n%x (%v)", i, back, data, err)
 		}
 		if parsed.Client != s.Client || parsed.ALPN != s.ALPN || parsed.AgeAdd != s.AgeAdd || parsed.Curve != s.Curve ||
-			parsed.CreatedAt != s.CreatedAt || parsed.UseBy != s.UseBy || 
+			parsed.CreatedAt != s.CreatedAt || parsed.UseBy != s.UseBy ||
 			len(parsed.VerifiedChains) != len(s.VerifiedChains) || !bytes.Equal(parsed.LeafExtensions, s.LeafExtensions) {
 			t.Errorf("specimen %d parsed to %+v", i, parsed)
 		}
