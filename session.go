@@ -55,6 +55,11 @@ func toMilliseconds(t time.Time) milliseconds { return milliseconds(t.UnixMilli(
 
 func (m milliseconds) time() time.Time { return time.UnixMilli(int64(m)) }
 
+// roundUp returns d in milliseconds, rounded up.
+func roundUp(d time.Duration) milliseconds {
+	return milliseconds(d/time.Millisecond) + milliseconds(min(d%time.Millisecond, 1))
+}
+
 func (m milliseconds) duration() time.Duration { return time.Duration(m) * time.Millisecond }
 
 // A profile is what many sessions have in common. Sessions of one profile share it in the internal cache, and a
@@ -182,7 +187,7 @@ func NewSession(p SessionParams) (*Session, error) {
 		ticketAgeAdd: p.TicketAgeAdd,
 		maxEarlyData: p.MaxEarlyData,
 		created:      toMilliseconds(p.Created),
-		timeout:      milliseconds((p.Timeout + time.Millisecond - 1) / time.Millisecond),
+		timeout:      roundUp(p.Timeout),
 		lineage:      newLineage(p.Lineage, p.Created),
 	}
 	for _, t := range []milliseconds{s.created, s.lineage.start, s.lineage.end} {
