@@ -42,8 +42,8 @@ type Options struct {
 	// MaxHandshakes is how many connections there may be at most that were accepted by the inner listener and not yet by
 	// the application. More wait to be accepted. 0 means [DefaultMaxHandshakes].
 	MaxHandshakes int
-	// HandshakeTimeout is how long a handshake may take; then its connection is closed. 0 means
-	// [DefaultHandshakeTimeout].
+	// HandshakeTimeout is how long a handshake may take; then its connection is closed, which interrupts all but
+	// callbacks of the configuration. 0 means [DefaultHandshakeTimeout].
 	HandshakeTimeout time.Duration
 	// Logger gets failed handshakes at the level debug, and errors of the inner listener as warnings. nil means the
 	// logger of the cache.
@@ -56,11 +56,13 @@ type Listener struct {
 	config  *tls.Config
 	options Options
 
-	ctx    context.Context // of all handshakes; done when the Listener is closed or inner has failed
+	ctx    context.Context // done when the Listener is closed or inner has failed
 	cancel context.CancelCauseFunc
 	start  sync.Once
 	slots  chan struct{}  // holds one for each connection that waits for its handshake, or to be accepted
 	ready  chan *tls.Conn // handshake complete
+
+	handshakes handshakes
 
 	pending           atomic.Int64
 	completed, failed atomic.Uint64
@@ -93,6 +95,7 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 		ready:   make(chan *tls.Conn),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	context.AfterFunc(l.ctx, l.handshakes.end)
 	return l, nil
 }
 
@@ -186,9 +189,7 @@ func (l *Listener) handshake(inner net.Conn) {
 		l.pending.Add(-1)
 		<-l.slots
 	}()
-	ctx, cancel := context.WithTimeout(l.ctx, l.options.HandshakeTimeout)
-	defer cancel()
-	if err := c.tls.HandshakeContext(ctx); err != nil {
+	if err := l.complete(c); err != nil {
 		c.Close()
 		l.failed.Add(1)
 		l.options.Logger.Debug("listen: handshake failed", "remote", inner.RemoteAddr(), "error", err)
@@ -202,3 +203,19 @@ func (l *Listener) handshake(inner net.Conn) {
 		c.tls.Close()
 	}
 }
+
+// complete makes the handshake of a connection. It ends, with an error, after its timeout and with the Listener.
+func (l *Listener) complete(c *rawConn) error {
+	if !l.handshakes.begin(c) {
+		return net.ErrClosed
+	}
+	defer l.handshakes.done(c)
+	timeout := time.AfterFunc(l.options.HandshakeTimeout, func() { c.Close() })
+	err := c.tls.Handshake()
+	if !timeout.Stop() {
+		return errHandshakeTimeout
+	}
+	return err
+}
+
+var errHandshakeTimeout = errors.New("listen: handshake timeout")
