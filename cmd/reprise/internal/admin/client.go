@@ -98,7 +98,7 @@ func (c *Client) do(ctx context.Context, method, path string, read func(body io.
 	if err != nil {
 		return c.unreachable(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read as far as needed
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		return readError(response)
 	}

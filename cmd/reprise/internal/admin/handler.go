@@ -129,8 +129,11 @@ func writeError(w http.ResponseWriter, err error) {
 		return
 	}
 	status := http.StatusInternalServerError
-	if errors.Is(err, sessions.ErrNotFound) {
+	switch {
+	case errors.Is(err, sessions.ErrNotFound):
 		status = http.StatusNotFound
+	case errors.Is(err, sessions.ErrDigits):
+		status = http.StatusBadRequest
 	}
 	writeJSON(w, status, failure{Error: err.Error()})
 }

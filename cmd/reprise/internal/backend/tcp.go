@@ -23,9 +23,10 @@ type TCP struct {
 	ctx           context.Context // done when no more connections to the backend are to be made
 	cancel        context.CancelFunc
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	wait  sync.WaitGroup
+	mu      sync.Mutex
+	conns   map[net.Conn]struct{}
+	closing bool // no more connections are served
+	wait    sync.WaitGroup
 }
 
 // NewTCP returns a TCP for the backend at addr, a host and a port. With proxyProtocol each connection begins with a
@@ -52,7 +53,10 @@ func (p *TCP) Serve(l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		p.begin(conn)
+		if !p.begin(conn) {
+			_ = conn.Close()
+			continue
+		}
 		go func() {
 			defer p.end(conn)
 			if err := p.handle(conn); err != nil {
@@ -62,9 +66,12 @@ func (p *TCP) Serve(l net.Listener) error {
 	}
 }
 
-// Shutdown waits until all connections have ended. When ctx is done it closes those that are left, and returns the
-// error of ctx. The listeners must be closed before.
+// Shutdown serves no more connections and waits until all have ended. When ctx is done it closes those that are left,
+// and returns the error of ctx. It does not close the listeners.
 func (p *TCP) Shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	p.closing = true
+	p.mu.Unlock()
 	idle := make(chan struct{})
 	go func() { p.wait.Wait(); close(idle) }()
 	select {
@@ -82,11 +89,16 @@ func (p *TCP) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (p *TCP) begin(conn net.Conn) {
-	p.wait.Add(1)
+// begin counts a connection. It returns false if it must not be served any more.
+func (p *TCP) begin(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closing {
+		return false
+	}
+	p.wait.Add(1)
 	p.conns[conn] = struct{}{}
+	return true
 }
 
 func (p *TCP) end(conn net.Conn) {
@@ -103,7 +115,7 @@ func (p *TCP) handle(client net.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer server.Close() //nolint:errcheck // both directions have ended
+	defer server.Close()
 	if p.proxyProtocol {
 		if err := writeProxyHeader(server, client); err != nil {
 			return fmt.Errorf("PROXY header: %w", err)

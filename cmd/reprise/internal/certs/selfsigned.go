@@ -88,7 +88,7 @@ func writeFile(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name()) //nolint:errcheck // gone after the rename
+	defer os.Remove(temp.Name())
 	_, err = temp.Write(data)
 	if closeErr := temp.Close(); err == nil {
 		err = closeErr

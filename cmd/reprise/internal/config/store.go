@@ -16,9 +16,9 @@ import (
 
 // Store says where sessions are kept, and under which keys.
 type Store struct {
-	StateDir      string        `type:"path" default:"state" env:"REPRISE_STATE_DIR,STATE_DIRECTORY" placeholder:"DIR" help:"Folder for fleet key, sessions, admin socket and self-signed certificate; made with mode 0700. Default: ${default}."`
+	StateDir      string        `default:"state" env:"REPRISE_STATE_DIR,STATE_DIRECTORY" placeholder:"DIR" help:"Folder for fleet key, sessions, admin socket and self-signed certificate; made with mode 0700. Default: ${default}."`
 	Store         string        `placeholder:"URL" help:"Where sessions are kept: memory: (gone with the process), file:DIR (embedded, for one server), redis://USER:PASSWORD@HOST:PORT/DB or rediss:// with TLS (for a fleet; a password is safer in the environment than in a flag). Default: file:STATE-DIR/sessions."`
-	FleetKey      string        `type:"path" placeholder:"FILE" help:"Fleet key file. Default: STATE-DIR/fleet.key, made at the first start. Required with a redis store: the same on all nodes; make it with 'reprise key new'."`
+	FleetKey      string        `placeholder:"FILE" help:"Fleet key file. Default: STATE-DIR/fleet.key, made at the first start. Required with a redis store: the same on all nodes; make it with 'reprise key new'."`
 	LookupTimeout time.Duration `default:"50ms" placeholder:"DURATION" help:"How long the store lookups of one handshake may delay it. Default: ${default}."`
 	UnsafeStore   bool          `help:"Allow a redis store beyond loopback without TLS and password. Records are sealed, but whoever reaches it can delete or replay them."`
 
@@ -29,6 +29,9 @@ type Store struct {
 }
 
 func (s *Store) check() error {
+	if info, err := os.Stat(s.StateDir); err == nil && !info.IsDir() {
+		return hint.With(fmt.Errorf("--state-dir %s: not a folder", s.StateDir), "name a folder; it is made if there is none")
+	}
 	raw := s.Store
 	if raw == "" {
 		raw = "file:" + filepath.Join(s.StateDir, "sessions")

@@ -11,8 +11,8 @@ import (
 
 // TLS says which certificate the server has, and which ones its clients must have.
 type TLS struct {
-	Cert       []string `type:"path" placeholder:"FILE" help:"Certificate chain in PEM, leaf first; repeatable, each with a --key. Chosen by server name, and read again when it changes."`
-	Key        []string `type:"path" placeholder:"FILE" help:"Private key in PEM; repeatable, in the order of --cert."`
+	Cert       []string `placeholder:"FILE" help:"Certificate chain in PEM, leaf first; repeatable, each with a --key. Chosen by server name, and read again when it changes."`
+	Key        []string `placeholder:"FILE" help:"Private key in PEM; repeatable, in the order of --cert."`
 	SelfSigned bool     `help:"Make a self-signed certificate for localhost and this host, and keep it in the state folder. For trying out."`
 	ClientCA   []string `name:"client-ca" placeholder:"FILE" help:"Ask for client certificates of these CAs (PEM); repeatable. Needs --context."`
 	ClientAuth string   `enum:"require,optional" default:"require" placeholder:"WHEN" help:"With --client-ca: require a client certificate, or optional. Default: ${default}."`

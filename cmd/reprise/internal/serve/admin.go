@@ -60,6 +60,7 @@ type status struct {
 	Listen       []string       `json:"listen"`
 	Backend      string         `json:"backend,omitempty"`
 	Context      string         `json:"context"`
+	Scope        string         `json:"scope"` // of connections without a server name
 	Certificates []certificate  `json:"certificates"`
 	FleetKeys    []fleetKey     `json:"fleet_keys"`
 	Settings     settings       `json:"settings"`
@@ -107,6 +108,7 @@ func (s *server) status() status {
 		Listen:       s.addresses(),
 		Backend:      s.settings.Backend.Backend,
 		Context:      string(s.cache.Context()),
+		Scope:        s.scope().String(),
 		Certificates: s.certificates(),
 		FleetKeys:    describeKeys(s.cache.Keys()),
 		Settings: settings{
@@ -119,6 +121,15 @@ func (s *server) status() status {
 		Cache: metrics.Cache(s.cache.Stats()),
 		Store: s.storeStatus(),
 	}
+}
+
+func (s *server) scope() reprise.Scope {
+	config := s.identity.current.Load().config
+	return reprise.ScopeOf(reprise.ConnectionInfo{
+		Context:    s.cache.Context(),
+		ClientAuth: config.ClientAuth,
+		ClientCAs:  config.ClientCAs,
+	})
 }
 
 func (s *server) addresses() []string {

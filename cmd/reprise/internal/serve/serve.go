@@ -57,7 +57,7 @@ func Run(settings *config.Serve, version string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer adminSocket.Close() //nolint:errcheck // nobody waits for it any more
+	defer adminSocket.Close()
 	closeCache, err := s.openCache()
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ func (p *printer) element(e sessions.Entry) error {
 func (p *printer) row(e sessions.Entry) {
 	version, generation, serverName := "-", "-", "-"
 	if d := e.Details; d != nil {
-		version, generation, serverName = d.TLSVersion, fmt.Sprint(d.Generation), or(d.ServerName, "none")
+		version, generation, serverName = d.TLSVersion, fmt.Sprint(d.Generation), orNone(d.ServerName)
 	}
 	fmt.Fprintf(p.table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
 		e.Session, where(e), short(time.Since(e.Created)), short(time.Until(e.Expires)), version, generation, serverName)
@@ -104,12 +104,12 @@ func printDetails(out io.Writer, e sessions.Entry) error {
 		row("generation", fmt.Sprint(d.Generation))
 		row("version", d.TLSVersion)
 		row("cipher suite", d.CipherSuite)
-		row("server name", or(d.ServerName, "none"))
-		row("ALPN", or(d.ALPN, "none"))
-		row("context", or(d.Context, "none"))
+		row("server name", orNone(d.ServerName))
+		row("ALPN", orNone(d.ALPN))
+		row("context", orNone(d.Context))
 		row("scope", d.Scope)
 		row("single use", fmt.Sprint(d.SingleUse))
-		row("client certificate", or(d.ClientCertificate, "none"))
+		row("client certificate", orNone(d.ClientCertificate))
 	}
 	if h := e.Header; h != nil {
 		row("store key", e.StoreKey)
@@ -117,7 +117,7 @@ func printDetails(out io.Writer, e sessions.Entry) error {
 		row("lineage tag", h.LineageTag)
 		row("scope tag", h.ScopeTag)
 		row("server name tag", h.ServerNameTag)
-		row("client certificate tag", or(h.ClientCertificateTag, "none"))
+		row("client certificate tag", orNone(h.ClientCertificateTag))
 	}
 	return table.Flush()
 }
@@ -133,9 +133,9 @@ func where(e sessions.Entry) string {
 	}
 }
 
-func or(s, otherwise string) string {
+func orNone(s string) string {
 	if s == "" {
-		return otherwise
+		return "none"
 	}
 	return s
 }

@@ -64,7 +64,7 @@ type Source interface {
 	// iteration.
 	All(ctx context.Context, prefix string) iter.Seq2[Entry, error]
 	// Remove removes the session whose name begins with digits: so that it resumes nowhere the source reaches.
-	// The error is ErrNotFound, or an *AmbiguousError.
+	// Its errors are those of [Find].
 	Remove(ctx context.Context, digits string) (Entry, error)
 	// Flush removes all sessions, or those only that have expired.
 	Flush(ctx context.Context, expiredOnly bool) (Flushed, error)
@@ -101,7 +101,8 @@ func (e *AmbiguousError) Error() string {
 // maxCandidates is how many sessions an [AmbiguousError] lists at most.
 const maxCandidates = 10
 
-// Find returns the one session whose name begins with digits. The error is [ErrNotFound], or an [AmbiguousError].
+// Find returns the one session whose name begins with digits. The error is [ErrDigits], [ErrNotFound] or an
+// [AmbiguousError], or one of the source.
 func Find(ctx context.Context, source Source, digits string) (Entry, error) {
 	if err := CheckDigits(digits); err != nil {
 		return Entry{}, err
@@ -130,11 +131,14 @@ func Find(ctx context.Context, source Source, digits string) (Entry, error) {
 	return Entry{}, ambiguous
 }
 
-// CheckDigits reports what is wrong with the digits of a session's name, which may be cut off anywhere, or be a whole
-// store key.
+// ErrDigits is the error of digits that can't name a session.
+var ErrDigits = errors.New("not the name of a session: that is up to 12 hex digits, in lower case")
+
+// CheckDigits returns an error that is [ErrDigits] unless digits may be the name of a session, cut off anywhere, or a
+// whole store key.
 func CheckDigits(digits string) error {
 	if digits == "" || len(digits) > 2*len(reprise.StoreKey{}) || strings.Trim(digits, "0123456789abcdef") != "" {
-		return fmt.Errorf("%q names no session: a name is up to %d hex digits, in lower case", digits, Digits)
+		return fmt.Errorf("%q: %w", digits, ErrDigits)
 	}
 	return nil
 }

@@ -65,6 +65,9 @@ func (l *Live) part(ctx context.Context, prefix string) iter.Seq2[Entry, error] 
 				return
 			}
 		}
+		if len(prefix) > Digits { // a store key, of a session that is not stored
+			return
+		}
 		for name := range cached {
 			if s := l.lookup(cached, name); s != nil && !yield(fromSession(name, s), nil) {
 				return

@@ -41,7 +41,7 @@ func Parse(raw string, allowUnsafe bool) (URL, error) {
 	switch scheme {
 	case "memory":
 		if rest != "" {
-			return URL{}, hint.With(errors.New("store: nothing may follow memory:"), urlHint)
+			return URL{}, hint.With(errors.New("store: memory: is the whole URL, nothing may follow"), urlHint)
 		}
 		return URL{Kind: Memory, raw: raw}, nil
 	case "file":

@@ -42,7 +42,7 @@ func Listeners() ([]net.Listener, error) {
 func listener(fd int) (net.Listener, error) {
 	syscall.CloseOnExec(fd)
 	file := os.NewFile(uintptr(fd), "LISTEN_FD_"+strconv.Itoa(fd))
-	defer file.Close() //nolint:errcheck // net.FileListener has made a copy
+	defer file.Close()
 	return net.FileListener(file)
 }
 
@@ -65,7 +65,7 @@ func Notify(state string) error {
 	if err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing is buffered
+	defer conn.Close()
 	if _, err := conn.Write([]byte(state)); err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}

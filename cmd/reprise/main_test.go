@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"reprise": func() { os.Exit(run(os.Args[1:])) }})
+}
+
+// TestScripts runs the scripts in testdata. Their commands besides those of testscript:
+//
+//	serve NAME FLAG...           start a server and wait until it serves; its state folder is NAME unless a flag says so
+//	signal SIGNAL NAME           send HUP, TERM or KILL
+//	ended NAME STATUS            wait until the server has ended, with this status; its log is then stdout
+//	log NAME PATTERN             wait until the server's log matches
+//	get NAME [FLAG...]           connect to the server as the client NAME, ask, and print the answer; see client
+//	open NAME                    keep a connection to the server open until the script ends
+//	status NAME                  print the server's /_status
+//	admin NAME METHOD PATH CODE  make a request of the admin interface
+//	cert DIR NAME...             make a self-signed certificate for server names, or with the name client: a client's
+//	echo NAME                    start a backend that echoes bytes and sets $NAME to its address
+//	web NAME                     start an HTTP backend that answers with headers it got and sets $NAME to its address
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":  cmdServe,
+			"signal": cmdSignal,
+			"ended":  cmdEnded,
+			"log":    cmdLog,
+			"get":    cmdGet,
+			"open":   cmdOpen,
+			"status": cmdStatus,
+			"admin":  cmdAdmin,
+			"cert":   cmdCert,
+			"echo":   cmdEcho,
+			"web":    cmdWeb,
+		},
+	})
+}
