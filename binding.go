@@ -75,6 +75,7 @@ type StoreBinding struct {
 	queue      writeBehind
 	foreign    foreignRate
 	counts     bindingCounts
+	closed     atomic.Bool
 	cancel     context.CancelFunc
 	sweeping   sync.WaitGroup
 }
@@ -337,7 +338,7 @@ func (b *StoreBinding) Flush(ctx context.Context) error { return b.queue.flush(c
 // says how many puts and deletes were lost. The store stays open. Connections should have ended before: what
 // they remove after Close stays in the store. Close may be called more than once.
 func (b *StoreBinding) Close(ctx context.Context) error {
-	if b.calls.ctx.Err() != nil {
+	if b.closed.Swap(true) {
 		return nil
 	}
 	b.cache.updateCallbacks(func(s *callbacks) { s.newSession, s.remove, s.get, s.take = nil, nil, nil, nil })

@@ -56,6 +56,7 @@ type breaker struct {
 	failures  int // in a row, while closed
 	opened    uint64
 	recovered chan struct{} // while not closed: closed when it is again
+	ended     bool
 	probing   sync.WaitGroup
 }
 
@@ -64,7 +65,7 @@ func (b *breaker) record(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.state != BreakerClosed || b.ctx.Err() != nil:
+	case b.state != BreakerClosed || b.ended:
 	case err == nil:
 		b.failures = 0
 	default:
@@ -131,9 +132,10 @@ func (b *breaker) status() (BreakerState, uint64) {
 	return b.state, b.opened
 }
 
-// wait returns when the probing has ended, after the context has.
+// wait ends the breaker's work, after the context has ended.
 func (b *breaker) wait() {
-	b.mu.Lock() // whoever records from now on sees that the context has ended
+	b.mu.Lock()
+	b.ended = true
 	b.mu.Unlock()
 	b.probing.Wait()
 }

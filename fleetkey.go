@@ -27,7 +27,8 @@ const (
 // their time is up. A next key is accepted already and not used yet: a key must be known everywhere before any node
 // makes sessions under it. Which key is current is therefore a matter of time.
 //
-// FleetKeys are immutable and may be used from many goroutines. They never print their keys.
+// They are made by [LoadFleetKeys] and its like; the zero value has no key and is of no use. FleetKeys are immutable and may
+// be used from many goroutines. They never print their keys.
 type FleetKeys struct {
 	_       [0]func()
 	keys    []*fleetKey // the last to become current first; never empty

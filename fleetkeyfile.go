@@ -32,7 +32,7 @@ const (
 	maxFleetKeyFile = 64 << 10
 	// maxFleetKeys bounds the keys of a file: each of them costs an HMAC for every ID that none of them made.
 	maxFleetKeys = 16
-	// fleetKeyGrace is for how long after its last session has ended a key is kept, because clocks of nodes differ.
+	// fleetKeyGrace is for how long after its last session has ended a key is kept: how much clocks of nodes may differ.
 	fleetKeyGrace = time.Hour
 )
 
@@ -166,7 +166,7 @@ func CreateFleetKeyFile(path string) error {
 // without the key can't resume the sessions made under it. Zero is for a single node. A file whose last rotation
 // is still to take effect is left alone, with an error.
 //
-// A stolen key is not rotated but deleted: its sessions must not resume.
+// Clocks of nodes may differ by an hour. A stolen key is not rotated but deleted: its sessions must not resume.
 func RotateFleetKeyFile(path string, now time.Time, delay time.Duration) error {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {

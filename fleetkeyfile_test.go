@@ -166,7 +166,7 @@ func TestFleetKeysNeverPrint(t *testing.T) {
 	}
 	slog.New(slog.NewTextHandler(&out, nil)).Info("keys", "k", k)
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("keys", "k", k)
-	if err := json.NewEncoder(&out).Encode(k); err != nil {
+	if err := json.NewEncoder(&out).Encode([]any{k}); err != nil {
 		t.Fatal(err)
 	}
 	for _, form := range append(forms(secret[:4]), k.Info(keyTime)[0].Name) {

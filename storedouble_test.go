@@ -252,7 +252,12 @@ func (n *node) has(s *reprise.Session) {
 // hasNot fails unless a get says that there is no such session.
 func (n *node) hasNot(s *reprise.Session) {
 	n.t.Helper()
-	if got, err := n.get(s.ID()); got != nil || err != nil {
+	n.hasNoID(s.ID())
+}
+
+func (n *node) hasNoID(id reprise.SessionID) {
+	n.t.Helper()
+	if got, err := n.get(id); got != nil || err != nil {
 		n.t.Errorf("get: %v, %v; want none", got, err)
 	}
 }
