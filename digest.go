@@ -3,37 +3,33 @@ package reprise
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 )
 
-// A digest is SHA-256 over parts of which each has its length before it, so that no two lists of parts digest alike.
+// A digest collects what is digested by SHA-256: parts of which each has its length before it, so that no two lists of
+// parts digest alike.
 type digest struct {
-	hash hash.Hash
+	input []byte
 }
 
 // newDigest begins a digest for one purpose.
 func newDigest(purpose string) digest {
-	d := digest{sha256.New()}
+	d := digest{make([]byte, 0, 256)} // nearly always enough, and not on the heap
 	d.part([]byte(purpose))
 	return d
 }
 
-func (d digest) number(n int) {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], uint32(n))
-	d.hash.Write(b[:])
-}
+func (d *digest) number(n int) { d.input = binary.BigEndian.AppendUint32(d.input, uint32(n)) }
 
-func (d digest) part(v []byte) {
+func (d *digest) part(v []byte) {
 	d.number(len(v))
-	d.hash.Write(v)
+	d.input = append(d.input, v...)
 }
 
-func (d digest) parts(vs [][]byte) {
+func (d *digest) parts(vs [][]byte) {
 	d.number(len(vs))
 	for _, v := range vs {
 		d.part(v)
 	}
 }
 
-func (d digest) sum() [sha256.Size]byte { return [sha256.Size]byte(d.hash.Sum(nil)) }
+func (d *digest) sum() [sha256.Size]byte { return sha256.Sum256(d.input) }
