@@ -3,6 +3,7 @@ package reprise_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -615,6 +616,13 @@ func storeKeyOf(t *testing.T, store *faultyStore, n *node, s *reprise.Session) (
 		t.Fatal(err)
 	}
 	return key
+}
+
+func TestBreakerStatesHaveNames(t *testing.T) {
+	b, err := json.Marshal([]reprise.BreakerState{reprise.BreakerClosed, reprise.BreakerOpen, reprise.BreakerHalfOpen, 9})
+	if err != nil || string(b) != `["closed","open","half-open","invalid"]` {
+		t.Errorf("%s, %v", b, err)
+	}
 }
 
 func TestBreakerOpensAfterFailuresInARowOnly(t *testing.T) {

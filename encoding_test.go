@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -210,11 +211,36 @@ func TestParseSessionRefuses(t *testing.T) {
 		"an extension twice": func(b []byte) []byte {
 			return append(b[:len(b)-2], 0, 8, 0, 2, 0, 0, 0, 2, 0, 0)
 		},
+		"an empty ID":      func(b []byte) []byte { return slices.Concat(b[:8], []byte{0}, b[41:]) },
+		"an ID too long":   func(b []byte) []byte { return slices.Concat(b[:8], []byte{33}, b[9:41], []byte{0}, b[41:]) },
+		"a long secret":    func(b []byte) []byte { return slices.Concat(b[:41], []byte{49}, b[42:90], []byte{0}, b[90:]) },
+		"a negative time":  func(b []byte) []byte { b[90] = 0xff; return b },
+		"a long timeout":   func(b []byte) []byte { b[99] = 0x10; return b }, // longer than a time.Duration
+		"no lineage":       func(b []byte) []byte { clear(b[106:122]); return b },
+		"a long lineage":   func(b []byte) []byte { b[133]++; return b }, // by 49 days
+		"a wrong lineage":  func(b []byte) []byte { b[133]--; return b },
+		"early data again": func(b []byte) []byte { b[7] &^= 2; return b }, // not for single use
+		"a long context":   func(b []byte) []byte { return slices.Concat(b[:182], []byte{33}, make([]byte, 33), b[190:]) },
+		"an empty certificate": func(b []byte) []byte {
+			return bytes.Replace(b, []byte("\x00\x00\x04leaf"), []byte("\x00\x00\x00\x00\x00\x01f"), 1)
+		},
+		"half a certificate": func(b []byte) []byte {
+			return bytes.Replace(b, []byte("\x00\x00\x04leaf"), []byte("\x00\x00\x40leaf"), 1)
+		},
+		"half its data": func(b []byte) []byte {
+			return bytes.Replace(b, []byte("\x00\x0bapplication"), []byte("\x00\x4bapplication"), 1)
+		},
 		"too many bytes": func(b []byte) []byte { return append(b, make([]byte, reprise.MaxRecordLength)...) },
 	} {
 		if _, err := reprise.ParseSession(change(bytes.Clone(good))); err == nil {
 			t.Errorf("a session with %s is parsed", name)
 		}
+	}
+	p := fullParams(t)
+	p.Opaque = nil
+	noSecret := marshal(t, newSession(t, p))
+	if _, err := reprise.ParseSession(slices.Concat(noSecret[:41], []byte{0}, noSecret[90:])); err == nil {
+		t.Error("a session without a secret is parsed")
 	}
 }
 
