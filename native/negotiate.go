@@ -61,10 +61,16 @@ func negotiate(hello *wire.ClientHello, config *tls.Config, info *tls.ClientHell
 	return n, nil
 }
 
+// ErrVersionTLS13 is the error of a handshake with a client that offers TLS 1.3 to a configuration that allows it: that is for
+// crypto/tls to do, and answering with TLS 1.2 would look to the client as if somebody had tampered.
+var ErrVersionTLS13 = errors.New("native: client and server have TLS 1.3 in common, which this engine does not do")
+
 // checkHello checks what makes a TLS 1.2 handshake impossible whatever is chosen.
 func checkHello(hello *wire.ClientHello, config *tls.Config) error {
-	switch {
-	case negotiatedVersion(hello, config) != tls.VersionTLS12:
+	switch version := negotiatedVersion(hello, config); {
+	case version == tls.VersionTLS13:
+		return alert.ProtocolVersion.Wrap(ErrVersionTLS13)
+	case version != tls.VersionTLS12:
 		return alert.ProtocolVersion.Errorf("native: TLS 1.2 is not what client and server have in common")
 	case !hello.OffersNoCompression():
 		return alert.IllegalParameter.Errorf("native: client insists on compression")
