@@ -1,0 +1,49 @@
+package reprise
+
+// StoreStats are the counters of a [StoreBinding] at one moment. Counters never go back.
+type StoreStats struct {
+	// Gets, Takes, Puts and Deletes count calls of the store, tries again and probes included.
+	Gets, Takes, Puts, Deletes uint64
+	// Errors counts calls that failed, Timeouts those that did not end in time.
+	Errors, Timeouts uint64
+	// GetsShared counts gets that were answered by a call of another get.
+	GetsShared uint64
+	// Queued is how many keys have something to be written now, QueuedBytes the length of their records.
+	Queued, QueuedBytes int
+	// PutsCancelled counts records that were taken, deleted or replaced before they were put; PutsFailed those whose put
+	// failed; PutsDropped those that the queue had no room for, or that were left at the end.
+	PutsCancelled, PutsFailed, PutsDropped uint64
+	// DeletesLost counts deletes that the queue had no room for, or that were left at the end.
+	DeletesLost uint64
+	// Foreign counts lookups of IDs that no fleet key has made. The store was not asked.
+	Foreign uint64
+	// Unsealed counts sessions that were not stored: their ID is not of a fleet key, or too short.
+	Unsealed uint64
+	// Damaged counts records that did not open. They are as good as absent.
+	Damaged uint64
+	// Stale counts sessions for single use that were declined because their record is of another life of the store.
+	Stale uint64
+	// Swept counts expired records that were swept.
+	Swept uint64
+	// Breaker says whether the store is asked; BreakerOpened counts how often it had to be left alone.
+	Breaker       BreakerState
+	BreakerOpened uint64
+}
+
+// Stats returns the counters.
+func (b *StoreBinding) Stats() StoreStats {
+	s := b.queue.stats()
+	s.Gets = b.calls.calls[storeGet].Load()
+	s.Takes = b.calls.calls[storeTake].Load()
+	s.Puts = b.calls.calls[storePut].Load()
+	s.Deletes = b.calls.calls[storeDelete].Load()
+	s.Errors = b.calls.errors.Load()
+	s.Timeouts = b.calls.timeouts.Load()
+	s.Foreign = b.foreign.count.Load()
+	s.Unsealed = b.counts.unsealed.Load()
+	s.Damaged = b.counts.damaged.Load()
+	s.Stale = b.counts.stale.Load()
+	s.Swept = b.counts.swept.Load()
+	s.Breaker, s.BreakerOpened = b.calls.breaker.status()
+	return s
+}
