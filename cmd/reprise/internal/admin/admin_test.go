@@ -105,8 +105,11 @@ func TestClient(t *testing.T) {
 	if got, err := names(t, client, "aa"); err != nil || len(got) != 2 {
 		t.Errorf("All(aa) = %v, %v", got, err)
 	}
-	for range client.All(t.Context(), "") {
-		break // breaking off does no harm
+	for _, err := range client.All(t.Context(), "") {
+		if err != nil {
+			t.Error(err)
+		}
+		break // does no harm
 	}
 	var ambiguous *sessions.AmbiguousError
 	if _, err := client.Remove(t.Context(), "aa"); !errors.As(err, &ambiguous) || len(ambiguous.Candidates) != 2 {
