@@ -31,15 +31,16 @@ func checkConfig(config *tls.Config) error {
 	return nil
 }
 
-// negotiateFor resolves the configuration for a hello, and negotiates. The callbacks of the configuration get a
+// negotiate resolves the configuration for a hello, and negotiates. The callbacks of the configuration get a
 // ClientHelloInfo of crypto/tls.
-func (e *engine) negotiateFor(hello *wire.ClientHello, raw []byte) (n *negotiation, err error) {
+func (e *engine) negotiate(hello *wire.ClientHello, raw []byte) (n *Negotiation, err error) {
 	if e.config.GetConfigForClient == nil && e.config.GetCertificate == nil {
-		return negotiate(hello, e.config, e.helloInfo(hello))
+		return Negotiate(helloInfo(hello, e.conn), e.config)
 	}
 	captured := captureInfo(e.ctx, e.conn, raw, func(info *tls.ClientHelloInfo) {
-		if n, err = nil, e.resolve(info); err == nil {
-			n, err = negotiate(hello, e.config, info)
+		var config *tls.Config
+		if config, err = resolve(info, e.config); err == nil {
+			n, err = Negotiate(info, config)
 		}
 	})
 	if !captured {
@@ -48,32 +49,24 @@ func (e *engine) negotiateFor(hello *wire.ClientHello, raw []byte) (n *negotiati
 	return n, err
 }
 
-// resolve replaces the configuration by the one that GetConfigForClient returns, if it returns one.
-func (e *engine) resolve(info *tls.ClientHelloInfo) error {
-	if e.config.GetConfigForClient == nil {
-		return nil
+// resolve returns the configuration that GetConfigForClient chooses.
+func resolve(info *tls.ClientHelloInfo, config *tls.Config) (*tls.Config, error) {
+	if config.GetConfigForClient == nil {
+		return config, nil
 	}
-	config, err := e.config.GetConfigForClient(info)
+	chosen, err := config.GetConfigForClient(info)
 	if err != nil {
-		return alert.InternalError.Errorf("native: GetConfigForClient: %w", err)
+		return nil, alert.InternalError.Errorf("native: GetConfigForClient: %w", err)
 	}
-	if config == nil {
-		return nil
+	if chosen == nil {
+		return config, nil
 	}
-	if err := checkConfig(config); err != nil {
-		return alert.InternalError.Wrap(err)
-	}
-	e.config = config
-	return nil
+	return chosen, nil
 }
 
 // helloInfo describes a hello. It has no context, as only crypto/tls can give it one: callbacks of the application
 // must not see it.
-func (e *engine) helloInfo(hello *wire.ClientHello) *tls.ClientHelloInfo {
-	versions := hello.SupportedVersions
-	if versions == nil {
-		versions = []uint16{tls.VersionTLS12}
-	}
+func helloInfo(hello *wire.ClientHello, conn net.Conn) *tls.ClientHelloInfo {
 	return &tls.ClientHelloInfo{
 		CipherSuites:      hello.CipherSuites,
 		ServerName:        hello.ServerName,
@@ -81,9 +74,9 @@ func (e *engine) helloInfo(hello *wire.ClientHello) *tls.ClientHelloInfo {
 		SupportedPoints:   hello.PointFormats,
 		SignatureSchemes:  hello.SignatureAlgorithms,
 		SupportedProtos:   hello.ALPN,
-		SupportedVersions: versions,
+		SupportedVersions: hello.OfferedVersions(),
 		Extensions:        hello.Extensions,
-		Conn:              e.conn,
+		Conn:              conn,
 	}
 }
 

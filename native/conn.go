@@ -61,10 +61,20 @@ type endingRecord struct {
 // Server returns the server side of TLS on conn. config must have a certificate; sessions are those of cache. What of config
 // is honoured, the documentation tells (docs/native.md). What can't be honoured is an error of the handshake.
 func Server(conn net.Conn, config *tls.Config, cache *reprise.Cache) *Conn {
+	return newConn(conn, config, cache, expectClientHello{})
+}
+
+// ServerNegotiated is [Server] for a client that was negotiated with already. The first bytes that conn reads are those
+// of the ClientHello that the negotiation was made for.
+func ServerNegotiated(conn net.Conn, n *Negotiation, cache *reprise.Cache) *Conn {
+	return newConn(conn, n.config, cache, expectClientHello{negotiated: n})
+}
+
+func newConn(conn net.Conn, config *tls.Config, cache *reprise.Cache, first state) *Conn {
 	return &Conn{
 		raw:    conn,
 		cache:  cache,
-		engine: &engine{conn: conn, config: config, cache: cache, state: expectClientHello{}},
+		engine: &engine{conn: conn, config: config, cache: cache, state: first},
 	}
 }
 
@@ -93,9 +103,6 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 
 func (c *Conn) runHandshake(ctx context.Context) error {
 	e := c.engine
-	if err := checkConfig(e.config); err != nil {
-		return e.fail(alert.InternalError.Wrap(err))
-	}
 	e.ctx = ctx
 	for {
 		err := e.advance()

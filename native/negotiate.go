@@ -17,8 +17,9 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// A negotiation is what a ClientHello and a configuration lead to in a full handshake.
-type negotiation struct {
+// A Negotiation is what a ClientHello and a configuration lead to in a full handshake.
+type Negotiation struct {
+	config      *tls.Config
 	suite       *schedule.Suite
 	group       tls.CurveID
 	certificate *tls.Certificate
@@ -26,76 +27,65 @@ type negotiation struct {
 	alpn        string
 }
 
-// negotiate chooses as crypto/tls would. It has no effect but to call config's GetCertificate. An error calls for an
-// alert.
-func negotiate(hello *wire.ClientHello, config *tls.Config, info *tls.ClientHelloInfo) (*negotiation, error) {
-	if err := checkHello(hello, config); err != nil {
+// Negotiate chooses for a client of TLS 1.2 what crypto/tls would. config is the one finally chosen for it, and info what
+// crypto/tls tells of its ClientHello. It has no effect but to call config's GetCertificate. An error means that this
+// engine can't serve the client, or, which it can't tell apart, that nobody can.
+func Negotiate(info *tls.ClientHelloInfo, config *tls.Config) (*Negotiation, error) {
+	if err := checkConfig(config); err != nil {
+		return nil, alert.InternalError.Wrap(err)
+	}
+	if err := checkVersion(info, config); err != nil {
 		return nil, err
 	}
-	n := new(negotiation)
+	// RFC 8422, section 5.1.2
+	if len(info.SupportedPoints) > 0 && !slices.Contains(info.SupportedPoints, uncompressed) {
+		return nil, alert.IllegalParameter.Errorf("native: client takes no uncompressed points")
+	}
+	n := &Negotiation{config: config}
 	var err error
-	if n.alpn, err = chooseProtocol(hello.ALPN, config.NextProtos); err != nil {
+	if n.alpn, err = chooseProtocol(info.SupportedProtos, config.NextProtos); err != nil {
 		return nil, err
 	}
 	if n.certificate, err = chooseCertificate(config, info); err != nil {
 		return nil, err
 	}
 	// RFC 8422, section 5.1: a client that names no group that we have can't use ECDHE, which is all we have.
-	if n.group = chooseGroup(hello.SupportedGroups, config); n.group == 0 {
-		return nil, alert.HandshakeFailure.Errorf("native: no common group; client offers %v", hello.SupportedGroups)
+	if n.group = chooseGroup(info.SupportedCurves, config); n.group == 0 {
+		return nil, alert.HandshakeFailure.Errorf("native: no common group; client offers %v", info.SupportedCurves)
 	}
 	signsECDSA, err := isECDSA(n.certificate)
 	if err != nil {
 		return nil, err
 	}
-	if n.suite = chooseSuite(hello, config, signsECDSA); n.suite == nil {
-		return nil, alert.HandshakeFailure.Errorf("native: no common cipher suite; client offers %04x", hello.CipherSuites)
+	if n.suite = chooseSuite(info.CipherSuites, config, signsECDSA); n.suite == nil {
+		return nil, alert.HandshakeFailure.Errorf("native: no common cipher suite; client offers %04x", info.CipherSuites)
 	}
-	if hello.Offers(wire.FallbackSCSV) && maxVersion(config) > tls.VersionTLS12 {
+	if slices.Contains(info.CipherSuites, wire.FallbackSCSV) && maxVersion(config) > tls.VersionTLS12 {
 		// RFC 7507, section 3
 		return nil, alert.InappropriateFallback.Errorf("native: client fell back from a version that both support")
 	}
-	if n.scheme, err = chooseScheme(n.certificate, hello.SignatureAlgorithms); err != nil {
+	if n.scheme, err = chooseScheme(n.certificate, info.SignatureSchemes); err != nil {
 		return nil, err
 	}
 	return n, nil
 }
 
+// uncompressed is the point format that everybody speaks.
+const uncompressed = 0
+
 // ErrVersionTLS13 is the error of a handshake with a client that offers TLS 1.3 to a configuration that allows it: that is for
 // crypto/tls to do, and answering with TLS 1.2 would look to the client as if somebody had tampered.
 var ErrVersionTLS13 = errors.New("native: client and server have TLS 1.3 in common, which this engine does not do")
 
-// checkHello checks what makes a TLS 1.2 handshake impossible whatever is chosen.
-func checkHello(hello *wire.ClientHello, config *tls.Config) error {
-	switch version := negotiatedVersion(hello, config); {
-	case version == tls.VersionTLS13:
+// checkVersion returns an error unless TLS 1.2 is the highest version that both support (RFC 8446, section 4.2.1).
+func checkVersion(info *tls.ClientHelloInfo, config *tls.Config) error {
+	switch {
+	case slices.Contains(info.SupportedVersions, tls.VersionTLS13) && maxVersion(config) >= tls.VersionTLS13:
 		return alert.ProtocolVersion.Wrap(ErrVersionTLS13)
-	case version != tls.VersionTLS12:
-		return alert.ProtocolVersion.Errorf("native: TLS 1.2 is not what client and server have in common")
-	case !hello.OffersNoCompression():
-		return alert.IllegalParameter.Errorf("native: client insists on compression")
-	case len(hello.RenegotiationInfo) > 0:
-		// RFC 5746, section 3.6
-		return alert.HandshakeFailure.Errorf("native: renegotiation_info of a first handshake is not empty")
-	case !hello.OffersUncompressed():
-		// RFC 8422, section 5.1.2
-		return alert.IllegalParameter.Errorf("native: client takes no uncompressed points")
+	case !slices.Contains(info.SupportedVersions, tls.VersionTLS12):
+		return alert.ProtocolVersion.Errorf("native: client does not offer TLS 1.2")
 	}
 	return nil
-}
-
-// negotiatedVersion returns the highest version that both support, 0 if there is none (RFC 8446, section 4.2.1).
-func negotiatedVersion(hello *wire.ClientHello, config *tls.Config) uint16 {
-	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
-		offered := version <= hello.Version && version <= tls.VersionTLS12
-		if hello.SupportedVersions != nil {
-			offered = slices.Contains(hello.SupportedVersions, version)
-		}
-		if offered && version <= maxVersion(config) && version >= config.MinVersion {
-			return version
-		}
-	}
-	return 0
 }
 
 func maxVersion(config *tls.Config) uint16 {
@@ -204,13 +194,13 @@ func signerOf(certificate *tls.Certificate) (crypto.Signer, error) {
 
 // chooseSuite chooses in the server's order, which is crypto/tls's: AES-GCM first if both sides have hardware for it, the
 // client being taken at its first AEAD suite.
-func chooseSuite(hello *wire.ClientHello, config *tls.Config, signsECDSA bool) *schedule.Suite {
+func chooseSuite(offered []uint16, config *tls.Config, signsECDSA bool) *schedule.Suite {
 	order := suitesChaChaFirst
-	if hasAESGCMHardware && prefersAESGCM(hello.CipherSuites) {
+	if hasAESGCMHardware && prefersAESGCM(offered) {
 		order = suitesAESFirst
 	}
 	for _, id := range order {
-		if s := schedule.SuiteByID(id); s.ECDSA == signsECDSA && hello.Offers(id) && enabled(config, id) {
+		if s := schedule.SuiteByID(id); s.ECDSA == signsECDSA && slices.Contains(offered, id) && enabled(config, id) {
 			return s
 		}
 	}

@@ -24,9 +24,11 @@ import (
 //	resumed:  expectClientHello → expectChangeCipherSpec → expectFinished
 
 // expectClientHello is the first state.
-type expectClientHello struct{}
+type expectClientHello struct {
+	negotiated *Negotiation // nil: still to be done
+}
 
-func (expectClientHello) next(e *engine, m message) (state, error) {
+func (s expectClientHello) next(e *engine, m message) (state, error) {
 	var hello wire.ClientHello
 	if !m.is(wire.KindClientHello) {
 		return nil, m.unexpected("ClientHello")
@@ -35,14 +37,19 @@ func (expectClientHello) next(e *engine, m message) (state, error) {
 		return nil, m.malformed()
 	}
 	e.transcript.add(m.raw)
-	n, err := e.negotiateFor(&hello, m.raw)
-	if err != nil {
+	if err := checkHello(&hello); err != nil {
 		return nil, err
 	}
+	n := s.negotiated
+	if n == nil {
+		var err error
+		if n, err = e.negotiate(&hello, m.raw); err != nil {
+			return nil, err
+		}
+	}
+	e.config = n.config
 	h := &handshake{hello: &hello, negotiation: n}
-	if _, err := rand.Read(h.serverHello.Random[:]); err != nil {
-		return nil, err
-	}
+	rand.Read(h.serverHello.Random[:])
 	if maxVersion(e.config) > tls.VersionTLS12 {
 		// RFC 8446, section 4.1.3: tells a client of TLS 1.3 that somebody has tampered with its hello.
 		copy(h.serverHello.Random[24:], "DOWNGRD\x01")
@@ -65,10 +72,22 @@ func (expectClientHello) next(e *engine, m message) (state, error) {
 	return h.full(e)
 }
 
+// checkHello checks what makes a handshake impossible whatever is negotiated.
+func checkHello(hello *wire.ClientHello) error {
+	switch {
+	case !hello.OffersNoCompression():
+		return alert.IllegalParameter.Errorf("native: client insists on compression")
+	case len(hello.RenegotiationInfo) > 0:
+		// RFC 5746, section 3.6
+		return alert.HandshakeFailure.Errorf("native: renegotiation_info of a first handshake is not empty")
+	}
+	return nil
+}
+
 // A handshake is what its states have in common.
 type handshake struct {
 	hello       *wire.ClientHello
-	negotiation *negotiation
+	negotiation *Negotiation
 	suite       *schedule.Suite
 	serverHello wire.ServerHello
 

@@ -30,8 +30,6 @@ const (
 )
 
 const (
-	// uncompressed is the point format that everybody speaks (RFC 8422, section 5.1.2).
-	uncompressed = 0
 	// noCompression is the compression method that everybody speaks (RFC 5246, section 7.4.1.2).
 	noCompression = 0
 	// statusTypeOCSP is the only type of certificate status (RFC 6066, section 8).
@@ -187,17 +185,24 @@ func (m *ClientHello) readALPN(data *cryptobyte.String) bool {
 	return true
 }
 
+// OfferedVersions returns the versions that the client offers, of those that this engine knows (RFC 8446, section 4.2.1).
+func (m *ClientHello) OfferedVersions() []uint16 {
+	switch {
+	case m.SupportedVersions != nil:
+		return m.SupportedVersions
+	case m.Version >= tls.VersionTLS12:
+		return []uint16{tls.VersionTLS12}
+	default:
+		return nil
+	}
+}
+
 // Offers reports whether the client offers a cipher suite, or sends a signalling value among them.
 func (m *ClientHello) Offers(suite uint16) bool { return slices.Contains(m.CipherSuites, suite) }
 
 // OffersNoCompression reports whether the client offers to send data as they are, as it must.
 func (m *ClientHello) OffersNoCompression() bool {
 	return slices.Contains(m.CompressionMethods, noCompression)
-}
-
-// OffersUncompressed reports whether the client takes uncompressed points. RFC 8422, section 5.1.2: one that says nothing does.
-func (m *ClientHello) OffersUncompressed() bool {
-	return len(m.PointFormats) == 0 || slices.Contains(m.PointFormats, uncompressed)
 }
 
 // readBytes8 reads an opaque<0..2^8-1>.

@@ -83,7 +83,7 @@ func (m *ServerHello) addExtensions(b *cryptobyte.Builder) {
 	add(m.ServerName, ExtensionServerName, empty)
 	add(m.PointFormats, ExtensionPointFormats, func(b *cryptobyte.Builder) {
 		b.AddUint8(1)
-		b.AddUint8(uncompressed)
+		b.AddUint8(0) // uncompressed
 	})
 	add(m.SessionTicket, ExtensionSessionTicket, empty)
 	add(m.StatusRequest, ExtensionStatusRequest, empty)
