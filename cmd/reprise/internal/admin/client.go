@@ -38,27 +38,37 @@ var _ sessions.Source = (*Client)(nil)
 // All implements [sessions.Source].
 func (c *Client) All(ctx context.Context, prefix string) iter.Seq2[sessions.Entry, error] {
 	return func(yield func(sessions.Entry, error) bool) {
+		var ended error
 		err := c.do(ctx, http.MethodGet, "/sessions?prefix="+url.QueryEscape(prefix), func(body io.Reader) error {
-			return decodeArray(body, func(e sessions.Entry) bool { return yield(e, nil) })
+			return decodeArray(body, func(e element) (more bool) {
+				if e.Entry == nil {
+					ended = errors.New(e.Error)
+					return false
+				}
+				return yield(*e.Entry, nil)
+			})
 		})
+		if err == nil {
+			err = ended
+		}
 		if err != nil {
 			yield(sessions.Entry{}, err)
 		}
 	}
 }
 
-// decodeArray calls yield for each element of a JSON array, until it returns false.
-func decodeArray(body io.Reader, yield func(sessions.Entry) bool) error {
+// decodeArray calls f for each element of a JSON array, until it returns false.
+func decodeArray(body io.Reader, f func(element) (more bool)) error {
 	decoder := json.NewDecoder(body)
 	if _, err := decoder.Token(); err != nil { // [
 		return err
 	}
 	for decoder.More() {
-		var entry sessions.Entry
-		if err := decoder.Decode(&entry); err != nil {
+		var e element
+		if err := decoder.Decode(&e); err != nil {
 			return err
 		}
-		if !yield(entry) {
+		if !f(e) {
 			return nil
 		}
 	}

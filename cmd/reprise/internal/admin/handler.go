@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -67,30 +68,32 @@ func (o Options) health(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-// list writes an array as it iterates, so that any number of sessions takes no memory. After an error in the middle it
-// breaks off.
+// An element is one of the array that lists sessions: a session, or at the end the error that ended the list.
+type element struct {
+	*sessions.Entry
+	Error string `json:"error,omitempty"`
+}
+
+// list writes an array as it iterates, so that any number of sessions takes no memory.
 func (o Options) list(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	encoder := json.NewEncoder(w)
-	separator, empty := "[", true
+	separator := "["
 	for entry, err := range o.Sessions.All(r.Context(), r.FormValue("prefix")) {
-		switch {
-		case err != nil && empty:
-			writeError(w, err)
-			return
-		case err != nil:
-			panic(http.ErrAbortHandler)
+		next := element{Entry: &entry}
+		if err != nil {
+			next = element{Error: err.Error()}
 		}
-		_, _ = w.Write([]byte(separator))
-		if encoder.Encode(entry) != nil {
+		_, _ = io.WriteString(w, separator)
+		if encoder.Encode(next) != nil {
 			return // the client went away
 		}
-		separator, empty = ",", false
+		separator = ","
 	}
-	if empty {
-		_, _ = w.Write([]byte("["))
+	if separator == "[" {
+		_, _ = io.WriteString(w, "[")
 	}
-	_, _ = w.Write([]byte("]\n"))
+	_, _ = io.WriteString(w, "]\n")
 }
 
 func (o Options) show(w http.ResponseWriter, r *http.Request) {

@@ -155,7 +155,9 @@ func (s *server) observe(l net.Listener) net.Listener {
 		state := conn.(*tls.Conn).ConnectionState()
 		version := tls.VersionName(state.Version)
 		s.metrics.Handshake(info, version)
-		s.log.Debug("connection", "remote", conn.RemoteAddr(), "version", version, "server_name", state.ServerName,
-			"reason", info.Reason.String(), "session", s.nameOf(info.Session))
+		if s.log.Enabled(context.Background(), slog.LevelDebug) { // a name takes some hashing
+			s.log.Debug("connection", "remote", conn.RemoteAddr(), "version", version, "server_name", state.ServerName,
+				"reason", info.Reason.String(), "session", s.nameOf(info.Session))
+		}
 	}}
 }

@@ -10,7 +10,8 @@ import (
 
 // greet says where the server is, and without a backend how to try it.
 func (s *server) greet(out io.Writer) {
-	s.log.Info("serving", "listen", s.addresses(), "store", s.settings.Store.URL.String(), "node", s.settings.Operation.Node, "version", s.version)
+	s.log.Info("serving", "listen", s.addresses(), "store", s.settings.Store.URL.String(), "admin", s.adminAddr,
+		"node", s.settings.Operation.Node, "version", s.version)
 	if s.settings.Backend.Target != nil {
 		return
 	}

@@ -36,6 +36,7 @@ type server struct {
 
 	front     front
 	listeners []*listen.Listener
+	adminAddr string
 	metrics   *metrics.Set
 	draining  atomic.Bool
 	failed    chan error // has the error of a listener that ended by itself
@@ -58,6 +59,7 @@ func Run(settings *config.Serve, version string, out io.Writer) error {
 		return err
 	}
 	defer adminSocket.Close()
+	s.adminAddr = adminSocket.Addr().String()
 	closeCache, err := s.openCache()
 	if err != nil {
 		return err
@@ -140,4 +142,4 @@ type unreachable struct{}
 
 func (unreachable) Accept() (net.Conn, error) { return nil, net.ErrClosed }
 func (unreachable) Close() error              { return nil }
-func (unreachable) Addr() net.Addr            { return &net.UnixAddr{} }
+func (unreachable) Addr() net.Addr            { return &net.UnixAddr{Name: "none"} }

@@ -66,29 +66,30 @@ func (p *printer) row(e sessions.Entry) {
 		e.Session, where(e), short(time.Since(e.Created)), short(time.Until(e.Expires)), version, generation, serverName)
 }
 
-// end prints what comes after the last session.
-func (p *printer) end(more bool) error {
+// summary says what a table does not show.
+func (p *printer) summary(more bool) {
 	switch {
-	case p.table == nil && p.n == 0:
-		fmt.Fprintln(p.out, "[]")
 	case p.table == nil:
-		fmt.Fprintln(p.out, "\n]")
-	default:
+	case p.n == 0:
+		fmt.Fprintln(p.table, "no sessions")
+	case more:
+		fmt.Fprintln(p.table, "there are more; --limit 0 lists all")
+	}
+}
+
+// end prints what is left.
+func (p *printer) end() error {
+	switch {
+	case p.table != nil:
 		if err := p.table.Flush(); err != nil {
 			return err
 		}
-		p.summary(more)
+	case p.n == 0:
+		fmt.Fprintln(p.out, "[]")
+	default:
+		fmt.Fprintln(p.out, "\n]")
 	}
 	return p.out.Flush()
-}
-
-func (p *printer) summary(more bool) {
-	switch {
-	case p.n == 0:
-		fmt.Fprintln(p.out, "no sessions")
-	case more:
-		fmt.Fprintln(p.out, "there are more; --limit 0 lists all")
-	}
 }
 
 // printDetails prints all that is known of a session.

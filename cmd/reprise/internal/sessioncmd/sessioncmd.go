@@ -3,6 +3,7 @@ package sessioncmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -129,9 +130,10 @@ func (c *List) Run(w *Where, out io.Writer) error {
 		p := newPrinter(out, w.JSON)
 		more, err := each(source.All(ctx, ""), c.Limit, p.entry)
 		if err != nil {
-			return err
+			return errors.Join(err, p.end()) // what came before the error is worth printing
 		}
-		return p.end(more)
+		p.summary(more)
+		return p.end()
 	})
 }
 

@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -52,26 +53,34 @@ func split(prefix string, n int) []string {
 }
 
 // part iterates over the stored sessions, those in the internal cache too among them, and then over those that are in
-// the internal cache only.
+// the internal cache only. If the store fails, its error comes last.
 func (l *Live) part(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		cached := l.cached(prefix)
+		var storeErr error
 		for entry, err := range l.Store.All(ctx, prefix) {
+			if err != nil {
+				storeErr = err
+				break
+			}
 			if s := l.lookup(cached, entry.Session); s != nil {
 				entry.Cached, entry.Details = true, details(s)
 				delete(cached, entry.Session)
 			}
-			if !yield(entry, err) || err != nil {
+			if !yield(entry, nil) {
 				return
 			}
 		}
 		if len(prefix) > Digits { // a store key, of a session that is not stored
-			return
+			clear(cached)
 		}
 		for name := range cached {
 			if s := l.lookup(cached, name); s != nil && !yield(fromSession(name, s), nil) {
 				return
 			}
+		}
+		if storeErr != nil {
+			yield(Entry{}, storeErr)
 		}
 	}
 }
@@ -105,12 +114,25 @@ func (l *Live) Remove(ctx context.Context, digits string) (Entry, error) {
 	}
 	if s := l.lookup(l.cached(entry.Session), entry.Session); s != nil {
 		l.Cache.Remove(s)
-		err = l.Binding.Flush(ctx)
+		err = l.settle(ctx)
 	}
 	if entry.Stored {
 		err = errors.Join(err, l.Store.delete(ctx, entry))
 	}
 	return entry, err
+}
+
+// settleTimeout is how long a store may take to write what is queued.
+const settleTimeout = 10 * time.Second
+
+// settle waits until the store has written what is queued.
+func (l *Live) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	if err := l.Binding.Flush(ctx); err != nil {
+		return fmt.Errorf("done in the internal cache, and not yet in the store: %w", err)
+	}
+	return nil
 }
 
 // Flush implements [Source].
@@ -122,7 +144,7 @@ func (l *Live) Flush(ctx context.Context, expiredOnly bool) (Flushed, error) {
 		l.Cache.Flush(time.Time{})
 	}
 	cached := max(0, before-l.Cache.Stats().Number)
-	if err := l.Binding.Flush(ctx); err != nil { // what is queued would be put after the flush
+	if err := l.settle(ctx); err != nil { // what is queued would be put after the flush
 		return Flushed{Cached: cached}, err
 	}
 	flushed, err := l.Store.Flush(ctx, expiredOnly)

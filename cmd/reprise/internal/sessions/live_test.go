@@ -1,7 +1,9 @@
 package sessions_test
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -124,3 +126,28 @@ func TestLiveFlush(t *testing.T) {
 		t.Errorf("%d sessions are left", n)
 	}
 }
+
+// TestLiveWithDeadStore: the sessions of the internal cache are shown, and that there may be more.
+func TestLiveWithDeadStore(t *testing.T) {
+	l := newLive(t, 2)
+	l.Store.Store = deadStore{l.Store.Store}
+	var last error
+	n := 0
+	for entry, err := range l.All(t.Context(), "") {
+		if last = err; err == nil {
+			n++
+			if !entry.Cached || entry.Details == nil {
+				t.Errorf("a session of the cache: %+v", entry)
+			}
+		}
+	}
+	if n != 2 || !errors.Is(last, errDead) {
+		t.Errorf("%d sessions, then %v; want 2, then the store's error", n, last)
+	}
+}
+
+var errDead = errors.New("the store is dead")
+
+type deadStore struct{ reprise.Store }
+
+func (deadStore) Each(context.Context, func(reprise.StoreKey, []byte, time.Time) bool) error { return errDead }
