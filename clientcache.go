@@ -2,7 +2,6 @@ package reprise
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
@@ -121,12 +120,10 @@ func (c *ClientCache) Put(_ string, state *tls.ClientSessionState) {
 // ID is.
 func (c *ClientCache) id(n int) SessionID {
 	key := c.cache.Keys().current(c.cache.options.Now())
-	mac := hmac.New(sha256.New, key.client)
-	mac.Write(c.kind[:])
-	mac.Write([]byte{byte(n)})
+	sum := key.client.sum(c.kind[:], []byte{byte(n)})
 	id := SessionID{length: MaxSessionIDLength}
-	copy(id.bytes[:sessionIDRandom], mac.Sum(nil))
-	copy(id.bytes[sessionIDRandom:], key.tagOf(id))
+	copy(id.bytes[:sessionIDRandom], sum[:])
+	key.tag(&id)
 	return id
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -37,12 +36,12 @@ type FleetKeys struct {
 
 // A fleetKey holds what is derived from one fleet key, by HKDF with a label each.
 type fleetKey struct {
-	currentFrom time.Time // zero: from the beginning
-	idTag       []byte    // key of the HMAC that makes the tag of an ID
-	store       []byte    // pseudorandom key that store keys are expanded from
-	sealing     []byte    // pseudorandom key that sealing keys are expanded from
-	tags        []byte    // key of the HMAC that makes the tags in a record's header
-	client      []byte    // key of the HMAC that makes the IDs of client sessions
+	currentFrom time.Time  // zero: from the beginning
+	idTag       *keyedHash // makes the tag of an ID
+	store       *keyedHash // expands to store keys
+	sealing     *keyedHash // expands to sealing keys
+	tags        *keyedHash // makes the tags in a record's header
+	client      *keyedHash // makes the IDs of client sessions
 	name        string
 }
 
@@ -84,11 +83,11 @@ func newFleetKey(secret []byte, currentFrom time.Time) (*fleetKey, error) {
 	}
 	return &fleetKey{
 		currentFrom: currentFrom,
-		idTag:       derived[0],
-		store:       derived[1],
-		sealing:     derived[2],
-		tags:        derived[3],
-		client:      derived[4],
+		idTag:       newKeyedHash(derived[0]),
+		store:       newKeyedHash(derived[1]),
+		sealing:     newKeyedHash(derived[2]),
+		tags:        newKeyedHash(derived[3]),
+		client:      newKeyedHash(derived[4]),
 		name:        hex.EncodeToString(derived[5][:6]),
 	}, nil
 }
@@ -142,7 +141,7 @@ func (k *FleetKeys) current(now time.Time) *fleetKey {
 func (k *FleetKeys) newID(now time.Time) SessionID {
 	id := SessionID{length: MaxSessionIDLength}
 	rand.Read(id.bytes[:sessionIDRandom])
-	copy(id.bytes[sessionIDRandom:], k.current(now).tagOf(id))
+	k.current(now).tag(&id)
 	return id
 }
 
@@ -152,7 +151,7 @@ func (k *FleetKeys) keyOf(id SessionID) *fleetKey {
 		return nil
 	}
 	for _, key := range k.keys {
-		if hmac.Equal(id.bytes[sessionIDRandom:], key.tagOf(id)) {
+		if tag := key.tagOf(&id); hmac.Equal(id.bytes[sessionIDRandom:], tag[:]) {
 			return key
 		}
 	}
@@ -167,26 +166,28 @@ func (k *FleetKeys) handleKey(id SessionID, now time.Time) *fleetKey {
 	return k.current(now)
 }
 
-func (key *fleetKey) tagOf(id SessionID) []byte {
-	mac := hmac.New(sha256.New, key.idTag)
-	mac.Write(id.bytes[:sessionIDRandom])
-	return mac.Sum(nil)[:sessionIDTag]
+// tag writes the tag of an ID behind its random part.
+func (key *fleetKey) tag(id *SessionID) {
+	tag := key.tagOf(id)
+	copy(id.bytes[sessionIDRandom:], tag[:])
+}
+
+func (key *fleetKey) tagOf(id *SessionID) [sessionIDTag]byte {
+	sum := key.idTag.sum(id.bytes[:sessionIDRandom])
+	return [sessionIDTag]byte(sum[:])
 }
 
 // storeKey returns the key under which a store keeps the session id.
 func (key *fleetKey) storeKey(id SessionID) StoreKey {
-	return StoreKey(expand(key.store, id))
+	return StoreKey(expand(key.store, &id))
 }
 
 // sealingKey returns the AES-256 key that seals the record of the session id.
-func (key *fleetKey) sealingKey(id SessionID) []byte {
-	return expand(key.sealing, id)
+func (key *fleetKey) sealingKey(id SessionID) [32]byte {
+	return expand(key.sealing, &id)
 }
 
-func expand(pseudorandomKey []byte, id SessionID) []byte {
-	out, err := hkdf.Expand(sha256.New, pseudorandomKey, string(id.bytes[:id.length]), 32)
-	if err != nil {
-		panic(errors.Join(errors.New("reprise: HKDF-Expand to 32 bytes"), err)) // only too much output fails
-	}
-	return out
+// expand is HKDF-Expand to 32 bytes with the ID as its info (RFC 5869, section 2.3).
+func expand(pseudorandomKey *keyedHash, id *SessionID) [32]byte {
+	return pseudorandomKey.sum(id.bytes[:id.length], []byte{1})
 }

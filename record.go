@@ -3,13 +3,10 @@ package reprise
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"time"
 )
 
@@ -134,7 +131,8 @@ func (key *fleetKey) open(id SessionID, record []byte) (*Session, RecordHeader, 
 
 // aead returns the cipher for the record of the session id. It makes the nonces and puts them before the ciphertext.
 func (key *fleetKey) aead(id SessionID) cipher.AEAD {
-	block, err := aes.NewCipher(key.sealingKey(id))
+	sealingKey := key.sealingKey(id)
+	block, err := aes.NewCipher(sealingKey[:])
 	if err != nil {
 		panic(err) // not with a key of 32 bytes
 	}
@@ -151,11 +149,10 @@ func (key *fleetKey) recordHeader(s *Session, incarnation uint64) []byte {
 	h = binary.BigEndian.AppendUint64(h, uint64(s.created))
 	h = binary.BigEndian.AppendUint64(h, uint64(s.expiry()))
 	h = binary.BigEndian.AppendUint64(h, incarnation)
-	mac := hmac.New(sha256.New, key.tags)
-	h = appendRecordTag(h, mac, tagScope, s.profile.scope[:])
-	h = appendRecordTag(h, mac, tagLineage, s.lineage.id[:])
-	h = appendRecordTag(h, mac, tagServerName, []byte(s.profile.serverName))
-	h = appendRecordTag(h, mac, tagCertificate, s.leaf())
+	h = key.appendRecordTag(h, tagScope, s.profile.scope[:])
+	h = key.appendRecordTag(h, tagLineage, s.lineage.id[:])
+	h = key.appendRecordTag(h, tagServerName, []byte(s.profile.serverName))
+	h = key.appendRecordTag(h, tagCertificate, s.leaf())
 	return append(h, 0, 0) // no extensions
 }
 
@@ -170,13 +167,11 @@ const (
 	tagCertificate
 )
 
-func appendRecordTag(h []byte, mac hash.Hash, property byte, value []byte) []byte {
+func (key *fleetKey) appendRecordTag(h []byte, property byte, value []byte) []byte {
 	var tag RecordTag
 	if len(value) > 0 {
-		mac.Reset()
-		mac.Write([]byte{property})
-		mac.Write(value)
-		copy(tag[:], mac.Sum(nil))
+		sum := key.tags.sum([]byte{property}, value)
+		copy(tag[:], sum[:])
 	}
 	return append(h, tag[:]...)
 }

@@ -139,7 +139,8 @@ func TestRecordOpensUnderItsOwnIDOnly(t *testing.T) {
 	}
 
 	// Even a record that was sealed for mine.id, by someone who could, must hold the session mine.id.
-	block, err := aes.NewCipher(key.sealingKey(mine.id))
+	sealingKey := key.sealingKey(mine.id)
+	block, err := aes.NewCipher(sealingKey[:])
 	if err != nil {
 		t.Fatal(err)
 	}
