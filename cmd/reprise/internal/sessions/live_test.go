@@ -150,4 +150,6 @@ var errDead = errors.New("the store is dead")
 
 type deadStore struct{ reprise.Store }
 
-func (deadStore) Each(context.Context, func(reprise.StoreKey, []byte, time.Time) bool) error { return errDead }
+func (deadStore) Each(context.Context, func(reprise.StoreKey, []byte, time.Time) bool) error {
+	return errDead
+}
