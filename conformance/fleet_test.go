@@ -1,0 +1,88 @@
+package conformance_test
+
+import (
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/reprise-tls/reprise/conformance/internal/harness"
+)
+
+// A fleet is two servers with one Redis and one fleet key, and what balances between them.
+type fleet struct {
+	redis *harness.Redis
+	nodes [2]*harness.Server
+	addr  string // of the balancer
+	to    atomic.Int32
+}
+
+func startFleet(t *testing.T, files *harness.Files, flags ...string) *fleet {
+	t.Helper()
+	key := filepath.Join(t.TempDir(), "fleet.key")
+	f := &fleet{redis: harness.StartRedis(t)}
+	harness.Reprise(t, "key", "new", key)
+	for i, name := range []string{"one", "two"} {
+		all := append([]string{"--node", name, "--store", f.redis.URL, "--fleet-key", key}, flags...)
+		f.nodes[i] = harness.StartServer(t, files, all...)
+	}
+	f.addr = harness.Relay(t, func() string { return f.nodes[f.to.Load()].Addr })
+	return f
+}
+
+// TestFleet: a session of one server resumes on the other, which need not have been there when it was made.
+func TestFleet(t *testing.T) {
+	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
+		f := startFleet(t, s.files)
+		c := p.start(t, s)
+		r := request{addr: f.addr, name: harness.NameA}
+		first := c.connect(t, r)
+		first.isFull(t, "not-offered")
+		f.nodes[0].AwaitStored(1)
+		f.nodes[0].Kill()
+		f.to.Store(1)
+		second := c.connect(t, r)
+		second.isOf(t, first)
+		if second.Node != "two" {
+			t.Errorf("node %q has answered", second.Node)
+		}
+		if p.once {
+			return
+		}
+		f.nodes[1].AwaitStored(1)
+		f.nodes[0].Restart()
+		f.to.Store(0)
+		c.connect(t, r).isOf(t, second)
+	})
+}
+
+// TestSingleUseInFleet: what was used on one server is gone on the other.
+func TestSingleUseInFleet(t *testing.T) {
+	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
+		f := startFleet(t, s.files, "--single-use")
+		c := p.start(t, s)
+		again := request{addr: f.addr, name: harness.NameA, keep: true}
+		c.connect(t, request{addr: f.addr, name: harness.NameA}).isFull(t, "not-offered")
+		f.nodes[0].AwaitStored(1)
+		f.to.Store(1)
+		c.connect(t, again).isResumed(t)
+		c.connect(t, again).isFull(t, "unknown")
+		f.to.Store(0)
+		c.connect(t, again).isFull(t, "used") // this one has it still, and asks the store
+	})
+}
+
+// TestDeadStore: without its store a server makes full handshakes, and resumes what it knows by itself.
+func TestDeadStore(t *testing.T) {
+	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
+		f := startFleet(t, s.files)
+		c := p.start(t, s)
+		r := request{addr: f.addr, name: harness.NameA}
+		c.connect(t, r).isFull(t, "not-offered")
+		f.nodes[0].AwaitStored(1)
+		f.redis.Kill()
+		f.to.Store(1)
+		made := c.connect(t, r)
+		made.isFull(t, "store-error")
+		c.connect(t, r).isOf(t, made)
+	})
+}

@@ -1,0 +1,57 @@
+package conformance_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/reprise-tls/reprise/conformance/internal/harness"
+)
+
+// TestRestart: sessions outlive a server that was stopped, whenever they were made.
+func TestRestart(t *testing.T) {
+	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
+		server := harness.StartServer(t, s.files)
+		c := p.start(t, s)
+		r := request{addr: server.Addr, name: harness.NameA}
+		first := c.connect(t, r)
+		first.isFull(t, "not-offered")
+		server.Stop()
+		server.Restart()
+		c.connect(t, r).isOf(t, first)
+	})
+}
+
+// lossAtCrash is how much of the last sessions a crash may cost at most.
+const lossAtCrash = time.Second
+
+// TestCrash: sessions outlive a server that was killed, but for those of the last second.
+func TestCrash(t *testing.T) {
+	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
+		server := harness.StartServer(t, s.files)
+		c := p.start(t, s)
+		r := request{addr: server.Addr, name: harness.NameA}
+		first := c.connect(t, r)
+		first.isFull(t, "not-offered")
+		server.AwaitStored(1)
+		time.Sleep(lossAtCrash)
+		server.Kill()
+		server.Restart()
+		c.connect(t, r).isOf(t, first)
+	})
+}
+
+// TestUsedBeforeCrash: a session that was used once stays used, whenever the server is killed.
+func TestUsedBeforeCrash(t *testing.T) {
+	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
+		server := harness.StartServer(t, s.files, "--single-use")
+		c := p.start(t, s)
+		again := request{addr: server.Addr, name: harness.NameA, keep: true}
+		c.connect(t, request{addr: server.Addr, name: harness.NameA}).isFull(t, "not-offered")
+		server.AwaitStored(1)
+		time.Sleep(lossAtCrash)
+		c.connect(t, again).isResumed(t)
+		server.Kill()
+		server.Restart()
+		c.connect(t, again).isFull(t, "unknown")
+	})
+}

@@ -1,0 +1,40 @@
+package conformance_test
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/reprise-tls/reprise/conformance/internal/harness"
+)
+
+func startPython(t *testing.T, s settings) client {
+	t.Helper()
+	return script{startDialog(t, exec.Command(harness.Need(t, "python3"), "testdata/client.py", scriptSettings(s)))}
+}
+
+func startNode(file string) func(t *testing.T, s settings) client {
+	return func(t *testing.T, s settings) client {
+		t.Helper()
+		return script{startDialog(t, exec.Command(harness.Need(t, "node"), filepath.Join("testdata", file), scriptSettings(s)))}
+	}
+}
+
+// java is HttpsURLConnection. It keeps sessions by itself, and does not say whether it has resumed.
+type java struct{ *dialog }
+
+func startJava(t *testing.T, s settings) client {
+	t.Helper()
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	harness.Write(t, hosts, fmt.Appendf(nil, "127.0.0.1 %s %s\n", harness.NameA, harness.NameB))
+	return java{startDialog(t, exec.Command(harness.Need(t, "java"),
+		"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djdk.net.hosts.file="+hosts,
+		"testdata/Client.java", "TLSv1."+s.versionName()[len("TLS 1."):], s.files.CA))}
+}
+
+func (c java) connect(t *testing.T, r request) result {
+	t.Helper()
+	line := c.ask(t, fmt.Sprintf("https://%s:%s/", r.name, r.port()))
+	return result{Answer: parseAnswer(t, line), answered: true}
+}
