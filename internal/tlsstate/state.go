@@ -68,7 +68,10 @@ const (
 	typeClient = 2
 )
 
-var errEncoding = errors.New("tlsstate: not a session state in the encoding known here")
+var (
+	errEncoding = errors.New("tlsstate: not a session state in the encoding known here")
+	errTooLong  = errors.New("tlsstate: a field of the session state is too long")
+)
 
 // Parse decodes what [tls.SessionState.Bytes] returns. The result shares memory with data. Whatever a State cannot
 // hold is an error, so that nothing is lost: [State.Marshal] gives back data.
@@ -147,41 +150,50 @@ func (s *State) readTail(r *cryptobyte.String) bool {
 
 // Marshal encodes s for [tls.ParseSessionState]. It returns an error if a field is too long.
 func (s *State) Marshal() ([]byte, error) {
-	w := cryptobyte.NewBuilder(make([]byte, 0, s.lengthHint()))
-	w.AddUint16(s.Version)
-	addChoice(w, typeServer, typeClient, s.Client)
-	w.AddUint16(s.CipherSuite)
-	w.AddUint64(s.CreatedAt)
-	w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(s.Secret) })
-	addVectors24(w, s.Extra)
-	addChoice(w, 0, 1, s.ExtendedMasterSecret)
-	addChoice(w, 0, 1, s.EarlyData)
-	w.AddUint24LengthPrefixed(s.addCertificates)
-	w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) {
-		for _, chain := range s.VerifiedChains {
-			addVectors24(w, chain)
-		}
-	})
+	w := &writer{bytes: make([]byte, 0, s.lengthHint())}
+	w.uint16(s.Version)
+	w.choice(typeServer, typeClient, s.Client)
+	w.uint16(s.CipherSuite)
+	w.uint64(s.CreatedAt)
+	w.vector(1, s.Secret)
+	w.vectors24(s.Extra)
+	w.choice(0, 1, s.ExtendedMasterSecret)
+	w.choice(0, 1, s.EarlyData)
+	s.writeCertificates(w)
+	s.writeVerifiedChains(w)
 	if s.EarlyData {
-		w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes([]byte(s.ALPN)) })
+		w.vector(1, []byte(s.ALPN))
 	}
 	switch {
 	case s.Version < tls.VersionTLS13:
-		w.AddUint16(uint16(s.Curve))
+		w.uint16(uint16(s.Curve))
 	case s.Client:
-		w.AddUint64(s.UseBy)
-		w.AddUint32(s.AgeAdd)
+		w.uint64(s.UseBy)
+		w.uint32(s.AgeAdd)
 	}
-	return w.Bytes()
+	if w.tooLong {
+		return nil, errTooLong
+	}
+	return w.bytes, nil
 }
 
-func (s *State) addCertificates(w *cryptobyte.Builder) {
+func (s *State) writeCertificates(w *writer) {
+	content := w.begin(3)
 	extensions := s.LeafExtensions
 	for _, certificate := range s.Certificates {
-		w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(certificate) })
-		w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(extensions) })
+		w.vector(3, certificate)
+		w.vector(2, extensions)
 		extensions = nil
 	}
+	w.end(3, content)
+}
+
+func (s *State) writeVerifiedChains(w *writer) {
+	content := w.begin(3)
+	for _, chain := range s.VerifiedChains {
+		w.vectors24(chain)
+	}
+	w.end(3, content)
 }
 
 // lengthHint returns about how long the encoding is, so that it is built in one piece of memory.
@@ -209,14 +221,6 @@ func readVectors24(r *cryptobyte.String, out *[][]byte) bool {
 	return true
 }
 
-func addVectors24(w *cryptobyte.Builder, vectors [][]byte) {
-	w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) {
-		for _, v := range vectors {
-			w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(v) })
-		}
-	})
-}
-
 func vectorsLength(vectors [][]byte) int {
 	n := 0
 	for _, v := range vectors {
@@ -233,11 +237,4 @@ func readChoice(r *cryptobyte.String, first, other uint8, second *bool) bool {
 	}
 	*second = v == other
 	return v == first || v == other
-}
-
-func addChoice(w *cryptobyte.Builder, first, other uint8, second bool) {
-	if second {
-		first = other
-	}
-	w.AddUint8(first)
 }

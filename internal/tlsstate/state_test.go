@@ -53,6 +53,19 @@ func TestParseRefusesWhatItCannotHold(t *testing.T) {
 	}
 }
 
+func TestMarshalRefusesWhatIsTooLong(t *testing.T) {
+	for _, s := range []*tlsstate.State{
+		{Secret: make([]byte, 1<<8)},
+		{Secret: []byte{1}, LeafExtensions: make([]byte, 1<<16), Certificates: [][]byte{{1}}},
+		{Secret: []byte{1}, Extra: [][]byte{make([]byte, 1<<24)}},
+		{Secret: []byte{1}, Certificates: [][]byte{make([]byte, 1<<23), make([]byte, 1<<23)}},
+	} {
+		if data, err := s.Marshal(); err == nil {
+			t.Errorf("marshalled to %d bytes", len(data))
+		}
+	}
+}
+
 // TestSelfCheckNoticesALoss: crypto/tls drops extensions that it does not know, as another release of it might drop or
 // add a field.
 func TestSelfCheckNoticesALoss(t *testing.T) {
