@@ -2,6 +2,7 @@ package reprise
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -58,36 +59,33 @@ var errMalformed = errors.New("reprise: malformed session")
 // encoding begins with a revision and is read by [ParseSession] of this and of later versions.
 func (s *Session) MarshalBinary() ([]byte, error) { return s.AppendBinary(nil) }
 
-// AppendBinary appends what [Session.MarshalBinary] returns to b.
+// AppendBinary appends what [Session.MarshalBinary] returns to b. The error is always nil: no session has parts that are
+// too long.
 func (s *Session) AppendBinary(b []byte) ([]byte, error) {
-	w := cryptobyte.NewBuilder(b)
-	bytes8 := func(v []byte) { w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(v) }) }
-	string24 := func(v string) { w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes([]byte(v)) }) }
-
-	w.AddUint8(sessionRevision)
-	w.AddUint16(s.version)
-	w.AddUint16(s.cipherSuite)
-	w.AddUint16(s.group)
-	w.AddUint8(uint8(s.flags))
-	bytes8(s.id.bytes[:s.id.length])
-	bytes8(s.secret[:s.secretLength])
-	w.AddUint64(uint64(s.created))
-	w.AddUint64(uint64(s.timeout))
-	w.AddBytes(s.lineage.id[:])
-	w.AddUint64(uint64(s.lineage.start))
-	w.AddUint64(uint64(s.lineage.end))
-	w.AddUint32(s.lineage.generation)
-	w.AddUint32(s.ticketAgeAdd)
-	w.AddUint32(s.maxEarlyData)
-	w.AddBytes(s.profile.scope[:])
-	bytes8([]byte(s.profile.context))
-	bytes8([]byte(s.profile.serverName))
-	bytes8([]byte(s.profile.alpn))
-	string24(s.profile.chain.Value())
-	string24(s.profile.appData)
-	string24(s.profile.opaque)
-	w.AddUint16(0) // no extensions
-	return w.Bytes()
+	be, p := binary.BigEndian, s.profile
+	b = append(b, sessionRevision)
+	b = be.AppendUint16(b, s.version)
+	b = be.AppendUint16(b, s.cipherSuite)
+	b = be.AppendUint16(b, s.group)
+	b = append(b, byte(s.flags))
+	b = appendVector(b, 1, s.id.bytes[:s.id.length])
+	b = appendVector(b, 1, s.secret[:s.secretLength])
+	b = be.AppendUint64(b, uint64(s.created))
+	b = be.AppendUint64(b, uint64(s.timeout))
+	b = append(b, s.lineage.id[:]...)
+	b = be.AppendUint64(b, uint64(s.lineage.start))
+	b = be.AppendUint64(b, uint64(s.lineage.end))
+	b = be.AppendUint32(b, s.lineage.generation)
+	b = be.AppendUint32(b, s.ticketAgeAdd)
+	b = be.AppendUint32(b, s.maxEarlyData)
+	b = append(b, p.scope[:]...)
+	b = appendVector(b, 1, p.context)
+	b = appendVector(b, 1, p.serverName)
+	b = appendVector(b, 1, p.alpn)
+	b = appendVector(b, 3, p.chain.Value())
+	b = appendVector(b, 3, p.appData)
+	b = appendVector(b, 3, p.opaque)
+	return be.AppendUint16(b, 0), nil // no extensions
 }
 
 // ParseSession decodes what [Session.MarshalBinary] made. Any other input is an error: it neither panics nor
@@ -236,29 +234,36 @@ func (r *reader) bytes24() []byte {
 
 // encodeVectors24 encodes elements as opaque<1..2^24-1> each, one behind the other.
 func encodeVectors24(elements [][]byte) ([]byte, error) {
-	if len(elements) == 0 {
-		return nil, nil
-	}
-	w := cryptobyte.NewBuilder(nil)
-	for _, element := range elements {
-		if len(element) == 0 {
-			return nil, errors.New("empty element")
-		}
-		w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(element) })
-	}
-	return w.Bytes()
+	return encodeVectors(elements, 3, 1)
 }
 
 // encodeVectors16 encodes elements as opaque<0..2^16-1> each, one behind the other.
 func encodeVectors16(elements [][]byte) ([]byte, error) {
-	if len(elements) == 0 {
-		return nil, nil
-	}
-	w := cryptobyte.NewBuilder(nil)
+	return encodeVectors(elements, 2, 0)
+}
+
+// encodeVectors encodes elements of a length of at least minimum, each behind its length in so many bytes.
+func encodeVectors(elements [][]byte, prefix, minimum int) ([]byte, error) {
+	n := 0
 	for _, element := range elements {
-		w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(element) })
+		if len(element) < minimum || len(element)>>(8*prefix) > 0 {
+			return nil, fmt.Errorf("element of %d bytes", len(element))
+		}
+		n += prefix + len(element)
 	}
-	return w.Bytes()
+	encoded := make([]byte, 0, n)
+	for _, element := range elements {
+		encoded = appendVector(encoded, prefix, element)
+	}
+	return encoded, nil
+}
+
+// appendVector appends v behind its length in so many bytes, which must suffice.
+func appendVector[T []byte | string](b []byte, prefix int, v T) []byte {
+	for i := prefix - 1; i >= 0; i-- {
+		b = append(b, byte(len(v)>>(8*i)))
+	}
+	return append(b, v...)
 }
 
 func validVectors24(b []byte) bool {
@@ -279,7 +284,10 @@ func validVectors16(b []byte) bool {
 
 // decodeVectors24 is the reverse of encodeVectors24, of an encoding known to be valid.
 func decodeVectors24(encoded string) [][]byte {
-	var elements [][]byte
+	if encoded == "" {
+		return nil
+	}
+	elements := make([][]byte, 0, 4) // nearly always enough
 	for r := (reader{String: []byte(encoded)}); !r.Empty(); {
 		elements = append(elements, r.bytes24())
 	}
