@@ -16,7 +16,8 @@ import (
 // closed tells the cache how the connection ended.
 type rawConn struct {
 	net.Conn
-	tls *tls.Conn
+	tls    *tls.Conn
+	choice choice
 
 	// Set by the handshake, before the connection is handed out.
 	connection    *reprise.Connection // nil if the connection has no sessions
@@ -29,8 +30,8 @@ type rawConn struct {
 
 var _ stdtls.Tracker = (*rawConn)(nil)
 
-func newRawConn(inner net.Conn, config *tls.Config) *rawConn {
-	c := &rawConn{Conn: inner}
+func newRawConn(inner net.Conn, config *tls.Config, engine string) *rawConn {
+	c := &rawConn{Conn: inner, choice: choice{isOpen: engine != EngineStandard}}
 	c.tls = tls.Server(c, config)
 	return c
 }
@@ -51,6 +52,7 @@ func (c *rawConn) Read(b []byte) (int, error) {
 		return 0, errClosed
 	}
 	n, err := c.Conn.Read(b)
+	c.choice.record(b[:n])
 	if err != nil && n == 0 {
 		c.noteReadError(err)
 	}
@@ -62,6 +64,9 @@ func (c *rawConn) noteReadError(err error) { c.readError.Store(&err) }
 func (c *rawConn) Write(b []byte) (int, error) {
 	if c.isClosed.Load() {
 		return 0, errClosed
+	}
+	if c.choice.isNative() {
+		return len(b), nil // the alert of a handshake that goes on in the other engine
 	}
 	// After the handshake, a tls.Conn writes one record at a time. Up to TLS 1.2 its type is in clear.
 	if c.isEstablished && len(b) > 0 && b[0] == recordTypeAlert {

@@ -7,4 +7,4 @@ import (
 )
 
 // EndingOf returns how a connection ended that was closed.
-func EndingOf(conn net.Conn) reprise.Ending { return below(conn).ending() }
+func EndingOf(conn net.Conn) reprise.Ending { return below(conn).(*rawConn).ending() }

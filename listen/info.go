@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/native"
 )
 
 // Info tells how a connection was made.
@@ -16,7 +17,7 @@ type Info struct {
 	// Mechanism is how the session was resumed: [MechanismPSK], [MechanismTicket] or [MechanismSessionID]. It is empty
 	// after a full handshake.
 	Mechanism string
-	// Engine is what did the handshake: [EngineStandard].
+	// Engine is what did the handshake: [EngineStandard] or [EngineNative].
 	Engine string
 	// Session is the connection's session: the one made for it, or else the one resumed. nil if there is none.
 	Session *reprise.Session
@@ -26,35 +27,41 @@ type Info struct {
 	Scope reprise.Scope
 }
 
-// Values of [Info].Mechanism and [Info].Engine.
+// Values of [Info].Mechanism.
 const (
 	MechanismPSK       = "psk"        // TLS 1.3
 	MechanismTicket    = "ticket"     // TLS 1.2, RFC 5077
 	MechanismSessionID = "session-id" // TLS 1.2, RFC 5246
-	EngineStandard     = "crypto/tls"
 )
 
 // InfoOf returns how conn was made. conn is what [Listener.Accept] returned, or has a method NetConn that leads there; ok
 // is false if it is neither.
 func InfoOf(conn net.Conn) (info Info, ok bool) {
-	c := below(conn)
-	if c == nil {
+	var connection *reprise.Connection
+	mechanism := MechanismPSK
+	switch c := below(conn).(type) {
+	case *rawConn:
+		info.Engine, connection = EngineStandard, c.connection
+	case *native.Conn:
+		info.Engine, connection = EngineNative, c.Connection()
+		if !c.OfferedTicket() {
+			mechanism = MechanismSessionID
+		}
+	default:
 		return Info{}, false
 	}
-	info.Engine = EngineStandard
-	if c.connection == nil {
+	if connection == nil {
 		return info, true
 	}
-	info.Reason = c.connection.Reason()
-	info.Session = c.connection.Session()
-	info.ResumedSession = c.connection.ResumedSession()
-	info.Scope = c.connection.Scope()
+	info.Reason = connection.Reason()
+	info.Session = connection.Session()
+	info.ResumedSession = connection.ResumedSession()
+	info.Scope = connection.Scope()
 	if s := info.ResumedSession; s != nil {
-		info.Resumed = true
-		info.Mechanism = MechanismPSK
-		if s.Version() < tls.VersionTLS13 {
-			info.Mechanism = MechanismTicket
+		if s.Version() < tls.VersionTLS13 && mechanism == MechanismPSK {
+			mechanism = MechanismTicket
 		}
+		info.Resumed, info.Mechanism = true, mechanism
 	}
 	return info, true
 }
@@ -69,11 +76,11 @@ func SessionOf(conn net.Conn) (s *reprise.Session, ok bool) {
 // maxLayers is through how many methods NetConn a connection is looked for: a bound for those that lead in a circle.
 const maxLayers = 16
 
-// below returns the connection of this package that conn is, or lies on.
-func below(conn net.Conn) *rawConn {
+// below returns the connection that knows of its handshake which conn is, or lies on: a *rawConn or a *native.Conn.
+func below(conn net.Conn) net.Conn {
 	for range maxLayers {
 		switch c := conn.(type) {
-		case *rawConn:
+		case *rawConn, *native.Conn:
 			return c
 		case interface{ NetConn() net.Conn }:
 			conn = c.NetConn()

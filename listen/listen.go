@@ -45,6 +45,10 @@ type Options struct {
 	// HandshakeTimeout is how long a handshake may take; then its connection is closed, which interrupts all but
 	// callbacks of the configuration. 0 means [DefaultHandshakeTimeout].
 	HandshakeTimeout time.Duration
+	// Engine is what does the handshakes: [EngineStandard], [EngineAuto] or [EngineNative]. Empty means EngineStandard. With
+	// the others, Accept also returns connections of type *[native.Conn], on which net/http serves HTTP/2 only through
+	// [ServeHTTP]. EngineNative allows no TLS 1.3.
+	Engine string
 	// Logger gets failed handshakes at the level debug, and errors of the inner listener as warnings. nil means the
 	// logger of the cache.
 	Logger *slog.Logger
@@ -54,13 +58,14 @@ type Options struct {
 type Listener struct {
 	inner   net.Listener
 	config  *tls.Config
+	cache   *reprise.Cache
 	options Options
 
 	ctx    context.Context // done when the Listener is closed or inner has failed
 	cancel context.CancelCauseFunc
 	start  sync.Once
-	slots  chan struct{}  // holds one for each connection that waits for its handshake, or to be accepted
-	ready  chan *tls.Conn // handshake complete
+	slots  chan struct{} // holds one for each connection that waits for its handshake, or to be accepted
+	ready  chan net.Conn // handshake complete
 
 	handshakes handshakes
 
@@ -72,6 +77,15 @@ type Listener struct {
 // [stdtls.Attach], and returns its errors. For HTTP/2, config.NextProtos must name "h2".
 func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options) (*Listener, error) {
 	config = config.Clone()
+	switch o.Engine {
+	case "":
+		o.Engine = EngineStandard
+	case EngineStandard, EngineAuto:
+	case EngineNative:
+		config.MaxVersion = tls.VersionTLS12
+	default:
+		return nil, fmt.Errorf("listen: unknown engine %q; there are %s, %s and %s", o.Engine, EngineAuto, EngineStandard, EngineNative)
+	}
 	if err := stdtls.Attach(config, cache); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -90,9 +104,10 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 	l := &Listener{
 		inner:   inner,
 		config:  config,
+		cache:   cache,
 		options: o,
 		slots:   make(chan struct{}, o.MaxHandshakes),
-		ready:   make(chan *tls.Conn),
+		ready:   make(chan net.Conn),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	context.AfterFunc(l.ctx, l.handshakes.end)
@@ -179,7 +194,7 @@ func (b *backoff) grow() { *b = min(max(2**b, backoff(5*time.Millisecond)), back
 
 // handshake completes the handshake of an accepted connection and hands it out.
 func (l *Listener) handshake(inner net.Conn) {
-	c := newRawConn(inner, l.config)
+	c := newRawConn(inner, l.config, l.options.Engine)
 	defer func() {
 		if r := recover(); r != nil { // in a callback of the application
 			c.Close()
@@ -189,33 +204,33 @@ func (l *Listener) handshake(inner net.Conn) {
 		l.pending.Add(-1)
 		<-l.slots
 	}()
-	if err := l.complete(c); err != nil {
+	conn, err := l.complete(c)
+	if err != nil {
 		c.Close()
 		l.failed.Add(1)
 		l.options.Logger.Debug("listen: handshake failed", "remote", inner.RemoteAddr(), "error", err)
 		return
 	}
-	c.establish()
 	l.completed.Add(1)
 	select {
-	case l.ready <- c.tls:
+	case l.ready <- conn:
 	case <-l.ctx.Done():
-		c.tls.Close()
+		conn.Close()
 	}
 }
 
 // complete makes the handshake of a connection. It ends, with an error, after its timeout and with the Listener.
-func (l *Listener) complete(c *rawConn) error {
+func (l *Listener) complete(c *rawConn) (conn net.Conn, err error) {
 	if !l.handshakes.begin(c) {
-		return net.ErrClosed
+		return nil, net.ErrClosed
 	}
 	defer l.handshakes.done(c)
 	timeout := time.AfterFunc(l.options.HandshakeTimeout, func() { c.Close() })
-	err := c.tls.Handshake()
+	conn, err = c.handshake(l.cache)
 	if !timeout.Stop() {
-		return errHandshakeTimeout
+		return nil, errHandshakeTimeout
 	}
-	return err
+	return conn, err
 }
 
 var errHandshakeTimeout = errors.New("listen: handshake timeout")

@@ -38,6 +38,7 @@ type Conn struct {
 	connection    *reprise.Connection
 	state         tls.ConnectionState
 	exporter      exporter
+	byTicket      bool
 
 	readMu    sync.Mutex
 	in        record.Reader
@@ -155,7 +156,7 @@ func (c *Conn) finishHandshake(err error) {
 		return
 	}
 	c.in, c.out = e.in, e.out
-	c.state, c.exporter, c.connection = e.result, e.exporter, e.connection
+	c.state, c.exporter, c.connection, c.byTicket = e.result, e.exporter, e.connection, e.byTicket
 	if c.connection != nil {
 		c.connection.Complete(true)
 	}
@@ -379,6 +380,13 @@ func (c *Conn) Connection() *reprise.Connection {
 	c.handshakeMu.Lock()
 	defer c.handshakeMu.Unlock()
 	return c.connection
+}
+
+// OfferedTicket reports whether the client offered a ticket, rather than a session ID.
+func (c *Conn) OfferedTicket() bool {
+	c.handshakeMu.Lock()
+	defer c.handshakeMu.Unlock()
+	return c.byTicket
 }
 
 // NetConn returns the connection below. Reading or writing it corrupts this one.

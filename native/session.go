@@ -54,6 +54,7 @@ func (h *handshake) lookup(e *engine) (*reprise.Session, error) {
 // 5077, section 3.4).
 func (h *handshake) offered(e *engine) []byte {
 	if len(h.hello.SessionTicket) > 0 && !e.config.SessionTicketsDisabled {
+		e.byTicket = true
 		return h.hello.SessionTicket
 	}
 	return h.hello.SessionID

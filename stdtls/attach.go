@@ -106,6 +106,15 @@ type Tracker interface {
 	Track(*reprise.Connection)
 }
 
+// A Chooser is a connection below TLS that may take a handshake away from crypto/tls. If the [net.Conn] given to
+// [tls.Server] is a Chooser, Choose is called once, when the ClientHello is read and the configuration for it is chosen. If it
+// returns an error, the handshake ends with it; nothing was written by then but what crypto/tls now writes, an
+// alert.
+type Chooser interface {
+	net.Conn
+	Choose(hello *tls.ClientHelloInfo, config *tls.Config) error
+}
+
 // An attachment is what Attach installs: it makes the configuration of each connection
 // (docs/decisions/0005-one-configuration-per-connection.md).
 type attachment struct {
@@ -118,8 +127,16 @@ type attachment struct {
 // configForClient is the GetConfigForClient of an attached configuration.
 func (a *attachment) configForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	chosen, err := a.chosen(hello)
-	if err != nil || chosen.SessionTicketsDisabled {
-		return chosen, err
+	if err != nil {
+		return nil, err
+	}
+	if chooser, ok := hello.Conn.(Chooser); ok {
+		if err := chooser.Choose(hello, chosen); err != nil {
+			return nil, err
+		}
+	}
+	if chosen.SessionTicketsDisabled {
+		return chosen, nil
 	}
 	config := chosen.Clone()
 	config.GetConfigForClient = nil
