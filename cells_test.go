@@ -3,6 +3,8 @@ package reprise
 import (
 	"bytes"
 	"crypto/tls"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -66,6 +68,30 @@ func TestRemovedSecretsAreOverwritten(t *testing.T) {
 	}
 }
 
+// TestIndexDoesNotWearOff: however long sessions come and go in a full cache, a search for one that is not there ends, and
+// soon. Were a bucket passed over that is not full any more, in the end all would be.
+func TestIndexDoesNotWearOff(t *testing.T) {
+	const buckets, taken = 64, 64 * slotsPerBucket / 8 * 7
+	x, known := newIndex(), make(map[slot]uint64)
+	fingerprintOf := func(s slot) uint64 { return known[s] }
+	for i := slot(0); i < 200*taken; i++ {
+		if i >= taken { // the oldest goes
+			x.remove(known[i-taken], i-taken, fingerprintOf)
+			delete(known, i-taken)
+		}
+		known[i] = rand.Uint64()
+		x.add(known[i], i, fingerprintOf)
+	}
+	if len(x.buckets) != buckets {
+		t.Fatalf("%d buckets, want %d", len(x.buckets), buckets)
+	}
+	for n := range x.buckets {
+		if b := &x.buckets[n]; b.overflow > 0 && slices.Contains(b.tags[:], 0) {
+			t.Errorf("bucket %d has room, and %d slots in later ones", n, b.overflow)
+		}
+	}
+}
+
 // TestIndex compares the index with a map, through growth, full buckets and removals.
 func TestIndex(t *testing.T) {
 	x, known := newIndex(), make(map[slot]uint64)
@@ -98,7 +124,7 @@ func TestIndex(t *testing.T) {
 		x.add(known[s], s, fingerprintOf)
 		if i%3 == 0 {
 			for victim, fingerprint := range known { // any
-				x.remove(fingerprint, victim)
+				x.remove(fingerprint, victim, fingerprintOf)
 				delete(known, victim)
 				break
 			}
@@ -109,7 +135,7 @@ func TestIndex(t *testing.T) {
 	}
 	check()
 	for s, fingerprint := range known {
-		x.remove(fingerprint, s)
+		x.remove(fingerprint, s, fingerprintOf)
 	}
 	for i := range x.buckets {
 		if x.buckets[i].overflow != 0 || x.buckets[i].tags != [slotsPerBucket]uint8{} {

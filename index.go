@@ -12,25 +12,27 @@ const slotsPerBucket = 12
 
 type bucket struct {
 	tags     [slotsPerBucket]uint8 // a byte of each fingerprint, 0 where the place is empty
-	overflow uint32                // how many slots lie in a later bucket because this one was full
+	overflow uint32                // how many slots lie in a later bucket because this one is full
 	slots    [slotsPerBucket]slot
 }
 
 func newIndex() index { return index{buckets: make([]bucket, 1)} }
 
-// bucket returns the bucket of a fingerprint, or the n-th behind it. The lowest bits were spent on the choice of the
+// home returns the number of the bucket where a fingerprint belongs. The lowest bits were spent on the choice of the
 // shard.
-func (x *index) bucket(fingerprint uint64, n int) *bucket {
-	return &x.buckets[(int(fingerprint/numShards)+n)&(len(x.buckets)-1)]
+func (x *index) home(fingerprint uint64) int {
+	return int(fingerprint/numShards) & (len(x.buckets) - 1)
 }
+
+func (x *index) next(n int) int { return (n + 1) & (len(x.buckets) - 1) }
 
 func tagOf(fingerprint uint64) uint8 { return uint8(fingerprint>>56) | 1 }
 
 // find returns the slot of the session id, noSlot if there is none.
 func (x *index) find(fingerprint uint64, c *cells, id *SessionID) slot {
 	tag := tagOf(fingerprint)
-	for n := 0; ; n++ {
-		b := x.bucket(fingerprint, n)
+	for n := x.home(fingerprint); ; n = x.next(n) {
+		b := &x.buckets[n]
 		for i, t := range b.tags {
 			if t != tag {
 				continue
@@ -51,8 +53,8 @@ func (x *index) add(fingerprint uint64, s slot, fingerprintOf func(slot) uint64)
 		x.grow(fingerprintOf)
 	}
 	x.used++
-	for n := 0; ; n++ {
-		b := x.bucket(fingerprint, n)
+	for n := x.home(fingerprint); ; n = x.next(n) {
+		b := &x.buckets[n]
 		for i, t := range b.tags {
 			if t == 0 {
 				b.tags[i], b.slots[i] = tagOf(fingerprint), s
@@ -75,17 +77,48 @@ func (x *index) grow(fingerprintOf func(slot) uint64) {
 	}
 }
 
-// remove takes out a slot that is there.
-func (x *index) remove(fingerprint uint64, s slot) {
+// remove takes out a slot that is there. Into its place comes one that had to go to a later bucket, and so on: a bucket
+// with overflow is always full. As not all of them are, every search ends, and no later than if the slots of now had
+// been the only ones ever.
+func (x *index) remove(fingerprint uint64, s slot, fingerprintOf func(slot) uint64) {
 	x.used--
-	for n := 0; ; n++ {
-		b := x.bucket(fingerprint, n)
+	n, i := x.locate(fingerprint, s)
+	for m := x.home(fingerprint); m != n; m = x.next(m) {
+		x.buckets[m].overflow--
+	}
+	for x.buckets[n].overflow > 0 {
+		later, j := x.displaced(n, fingerprintOf)
+		x.buckets[n].tags[i], x.buckets[n].slots[i] = x.buckets[later].tags[j], x.buckets[later].slots[j]
+		for ; n != later; n = x.next(n) {
+			x.buckets[n].overflow--
+		}
+		i = j
+	}
+	x.buckets[n].tags[i] = 0
+}
+
+// locate returns the bucket and the place of a slot that is there.
+func (x *index) locate(fingerprint uint64, s slot) (n, i int) {
+	for n = x.home(fingerprint); ; n = x.next(n) {
+		b := &x.buckets[n]
 		for i, t := range b.tags {
 			if t != 0 && b.slots[i] == s {
-				b.tags[i] = 0
-				return
+				return n, i
 			}
 		}
-		b.overflow--
 	}
 }
+
+// displaced returns the bucket and the place of a slot that lies behind bucket n because that was full.
+func (x *index) displaced(n int, fingerprintOf func(slot) uint64) (later, i int) {
+	for later = x.next(n); ; later = x.next(later) {
+		b := &x.buckets[later]
+		for i, t := range b.tags {
+			if t != 0 && x.distance(x.home(fingerprintOf(b.slots[i])), later) >= x.distance(n, later) {
+				return later, i
+			}
+		}
+	}
+}
+
+func (x *index) distance(from, to int) int { return (to - from) & (len(x.buckets) - 1) }

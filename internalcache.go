@@ -402,7 +402,7 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 		session = nil
 	}
 	c.release(cell.part())
-	s.index.remove(c.fingerprint(cell), at)
+	s.index.remove(c.fingerprint(cell), at, func(other slot) uint64 { return c.fingerprint(s.cells.at(other)) })
 	s.takeOrder(at)
 	s.profiles.release(cell.profile)
 	s.cells.release(at)
