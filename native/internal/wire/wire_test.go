@@ -1,0 +1,77 @@
+package wire_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/reprise-tls/reprise/native/internal/wire"
+)
+
+// goHello returns the body of a ClientHello that crypto/tls makes.
+func goHello(t testing.TB, config *tls.Config) []byte {
+	t.Helper()
+	client, server := net.Pipe()
+	defer server.Close()
+	go func() {
+		client.SetDeadline(time.Now().Add(5 * time.Second))
+		tls.Client(client, config).Handshake()
+		client.Close()
+	}()
+	var header [9]byte
+	if _, err := io.ReadFull(server, header[:]); err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, int(header[6])<<16|int(header[7])<<8|int(header[8]))
+	if _, err := io.ReadFull(server, body); err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func TestClientHelloOfGo(t *testing.T) {
+	body := goHello(t, &tls.Config{ServerName: "www.example", NextProtos: []string{"h2", "http/1.1"}, MaxVersion: tls.VersionTLS12})
+	var m wire.ClientHello
+	if !m.Unmarshal(body) {
+		t.Fatal("not well-formed")
+	}
+	if m.ServerName != "www.example" || len(m.ALPN) != 2 || !m.ExtendedMasterSecret || !m.StatusRequest || !m.SCT ||
+		m.SessionTicket != nil && len(m.SessionTicket) > 0 || !m.OffersNoCompression() || m.RenegotiationInfo == nil ||
+		!m.Offers(tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256) || len(m.OfferedVersions()) != 1 || len(m.SignatureAlgorithms) == 0 {
+		t.Errorf("%+v", m)
+	}
+	for n := range len(body) {
+		if m.Unmarshal(body[:n]) && n != 0 {
+			// Only without any extensions is a prefix a hello.
+			if len(m.Extensions) > 0 {
+				t.Errorf("well-formed after %d of %d bytes", n, len(body))
+			}
+		}
+	}
+	if m.Unmarshal(append(bytes.Clone(body), 0)) {
+		t.Error("well-formed with a byte behind it")
+	}
+}
+
+func FuzzClientHello(f *testing.F) {
+	f.Add(goHello(f, &tls.Config{ServerName: "www.example", NextProtos: []string{"h2"}}))
+	f.Add(goHello(f, &tls.Config{ServerName: "www.example", MaxVersion: tls.VersionTLS12}))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var m wire.ClientHello
+		if m.Unmarshal(body) && (len(m.Random) != 32 || len(m.SessionID) > 32 || len(m.CompressionMethods) == 0) {
+			t.Errorf("accepted %x", body)
+		}
+	})
+}
+
+func FuzzMessages(f *testing.F) {
+	f.Add([]byte{0, 0, 0})
+	f.Fuzz(func(_ *testing.T, body []byte) {
+		wire.UnmarshalCertificate(body)
+		wire.UnmarshalCertificateVerify(body)
+		wire.UnmarshalClientKeyExchange(body)
+	})
+}
