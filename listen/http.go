@@ -9,10 +9,11 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// ServeHTTP serves l with server, as server.Serve(l) would, on connections of both engines: net/http itself recognises HTTP/2
+// ServeHTTP serves l, a [Listener] or one on top of it, with server, as server.Serve(l) would, on connections of both
+// engines: net/http itself recognises HTTP/2
 // only on those of crypto/tls. The others are served by [http2.Server], with the settings of server; they end
 // gracefully when server is shut down, but Shutdown does not wait for them, and Close leaves them alone.
-func ServeHTTP(server *http.Server, l *Listener) error {
+func ServeHTTP(server *http.Server, l net.Listener) error {
 	h2 := new(http2.Server)
 	if err := http2.ConfigureServer(server, h2); err != nil {
 		return err
@@ -22,7 +23,7 @@ func ServeHTTP(server *http.Server, l *Listener) error {
 
 // An httpListener keeps the connections that net/http would mistake for HTTP/1, and serves them itself.
 type httpListener struct {
-	*Listener
+	net.Listener
 	server *http.Server
 	h2     *http2.Server
 }
