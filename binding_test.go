@@ -264,14 +264,14 @@ func TestSessionsOfPreviousKeysAreFound(t *testing.T) {
 		store := &faultyStore{}
 		n := newNode(t, store, fleetKeys(t, 1), oneWriter)
 		s, taken, deleted := n.stored(), n.stored(singleUse), n.stored()
-		n.SetKeys(fleetKeys(t, 2, 1))
+		n.rotate(fleetKeys(t, 2, 1))
 		n.has(s)
 		n.takes(taken, true)
 		n.remove(deleted, reprise.RemovedExplicitly)
 		n.flush()
 		n.hasNot(deleted)
 		store.saw(t, "put", "put", "put", "get", "take", "delete", "get") // one key is the right one, no other is tried
-		n.SetKeys(fleetKeys(t, 2))
+		n.rotate(fleetKeys(t, 2))
 		n.hasNot(s)
 	})
 }
@@ -305,9 +305,9 @@ func TestRotationInAFleet(t *testing.T) {
 			}
 		}
 		check("before")
-		nodes[0].SetKeys(parse(rotated))
+		nodes[0].rotate(parse(rotated))
 		check("with the new file on one node")
-		nodes[1].SetKeys(parse(rotated))
+		nodes[1].rotate(parse(rotated))
 		check("with the new file everywhere")
 		time.Sleep(time.Hour)
 		check("with the new key")
@@ -329,7 +329,7 @@ func TestIDsOfTheApplication(t *testing.T) {
 		store.saw(t, "put", "put", "put", "get")
 
 		// All keys are tried in order, the current one first.
-		n.SetKeys(fleetKeys(t, 3, 2, 1))
+		n.rotate(fleetKeys(t, 3, 2, 1))
 		n.has(s)
 		if got := n.stats().Gets; got != 4 {
 			t.Errorf("%d gets, want one and then three", got)

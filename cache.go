@@ -72,6 +72,9 @@ func New(o Options) (*Cache, error) {
 		o.Keys = RandomFleetKeys()
 		o.Keys.private = true
 	}
+	if err := o.Keys.check(); err != nil {
+		return nil, err
+	}
 	if o.LookupTimeout <= 0 {
 		o.LookupTimeout = DefaultLookupTimeout
 	}
@@ -79,7 +82,7 @@ func New(o Options) (*Cache, error) {
 		o.UnconfirmedPerSource = DefaultUnconfirmedPerSource
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // this is the clock of the cache
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -161,8 +164,25 @@ func checkContext(context []byte) error {
 // Keys returns the fleet keys.
 func (c *Cache) Keys() *FleetKeys { return c.keys.Load() }
 
-// SetKeys replaces the fleet keys, after a rotation. Keep the previous ones in it as long as their sessions live.
-func (c *Cache) SetKeys(k *FleetKeys) { c.keys.Store(k) }
+// SetKeys replaces the fleet keys, after a rotation. Keep the previous ones in it as long as their sessions live: the
+// sessions of a key that is left out, as a stolen one is, are removed from the internal cache as [RemovedRevoked]. It
+// returns an error, and changes nothing, if k has no key.
+func (c *Cache) SetKeys(k *FleetKeys) error {
+	if err := k.check(); err != nil {
+		return err
+	}
+	gone := c.keys.Swap(k).without(k)
+	if len(gone.keys) == 0 {
+		return nil
+	}
+	c.All(func(s *Session) bool {
+		if gone.keyOf(s.id) != nil {
+			c.RemoveWith(s, RemovedRevoked)
+		}
+		return true
+	})
+	return nil
+}
 
 // Handle returns a name for a session that is safe to show: the first 12 hex digits of its store key. It says nothing
 // about the ID, and is the same on every node that has the fleet key.

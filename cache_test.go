@@ -162,6 +162,41 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestNoCacheWithoutAKey: without one every handshake would panic.
+func TestNoCacheWithoutAKey(t *testing.T) {
+	if _, err := reprise.New(reprise.Options{Keys: new(reprise.FleetKeys)}); err == nil {
+		t.Error("a cache was made with fleet keys that have no key")
+	}
+	s := newServer(t, reprise.Options{})
+	for _, keys := range []*reprise.FleetKeys{nil, new(reprise.FleetKeys)} {
+		if s.SetKeys(keys) == nil {
+			t.Error("fleet keys without a key were set")
+		}
+	}
+	s.expectOffer(s.full(), reprise.Resumed)
+	if info := new(reprise.FleetKeys).Info(s.now); info != nil {
+		t.Errorf("no keys are described as %v", info)
+	}
+}
+
+// TestSessionsOfADroppedKeyEnd: whoever has a stolen key, and a store's records, has the secrets of its sessions.
+func TestSessionsOfADroppedKeyEnd(t *testing.T) {
+	s := newServer(t, reprise.Options{Keys: fleetKeys(t, 2, 1)})
+	current := s.full()
+	if err := s.SetKeys(fleetKeys(t, 3, 2)); err != nil {
+		t.Fatal(err)
+	}
+	s.expectRemoved()
+	s.SetGenerateID(func(*reprise.Cache) (reprise.SessionID, error) { return reprise.MakeSessionID([]byte("application's")) })
+	generated := s.full()
+	if err := s.SetKeys(fleetKeys(t, 3)); err != nil {
+		t.Fatal(err)
+	}
+	s.expectRemoved(removal{current.ID(), reprise.RemovedRevoked, true})
+	s.expectOffer(current, reprise.Unknown)
+	s.expectOffer(generated, reprise.Resumed)
+}
+
 func TestSettersReturnTheOldValue(t *testing.T) {
 	s := newServer(t, reprise.Options{})
 	if old := s.SetMode(reprise.ModeBoth); old != reprise.ModeServer || s.Mode() != reprise.ModeBoth {

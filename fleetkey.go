@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -26,11 +27,11 @@ const (
 // their time is up. A next key is accepted already and not used yet: a key must be known everywhere before any node
 // makes sessions under it. Which key is current is therefore a matter of time.
 //
-// They are made by [LoadFleetKeys] and its like; the zero value has no key and is of no use. FleetKeys are immutable and may
-// be used from many goroutines. They never print their keys.
+// They are made by [LoadFleetKeys] and its like; the zero value has no key, and every cache refuses it. FleetKeys are
+// immutable and may be used from many goroutines. They never print their keys.
 type FleetKeys struct {
 	_       [0]func()
-	keys    []*fleetKey // the last to become current first; never empty
+	keys    []*fleetKey // the last to become current first
 	private bool        // made by [New] because there were none: nobody else has them, and they go with the process
 }
 
@@ -92,6 +93,25 @@ func newFleetKey(secret []byte, currentFrom time.Time) (*fleetKey, error) {
 	}, nil
 }
 
+// check returns an error if there is no key.
+func (k *FleetKeys) check() error {
+	if k == nil || len(k.keys) == 0 {
+		return errors.New("reprise: fleet keys without a key; make them with LoadFleetKeys or NewFleetKeys")
+	}
+	return nil
+}
+
+// without returns those of the keys that others do not have.
+func (k *FleetKeys) without(others *FleetKeys) *FleetKeys {
+	rest := &FleetKeys{}
+	for _, key := range k.keys {
+		if !slices.ContainsFunc(others.keys, func(other *fleetKey) bool { return other.name == key.name }) {
+			rest.keys = append(rest.keys, key)
+		}
+	}
+	return rest
+}
+
 // A FleetKeyInfo tells a fleet key from others, without the key.
 type FleetKeyInfo struct {
 	// Name is 12 hex digits derived from the key, which tell nothing about it. Nodes with the same key show the same name.
@@ -104,6 +124,9 @@ type FleetKeyInfo struct {
 
 // Info describes the keys as they are at the time given: next ones, the current one, previous ones.
 func (k *FleetKeys) Info(now time.Time) []FleetKeyInfo {
+	if k.check() != nil {
+		return nil
+	}
 	current := slices.Index(k.keys, k.current(now))
 	info := make([]FleetKeyInfo, len(k.keys))
 	for i, key := range k.keys {

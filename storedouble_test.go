@@ -200,6 +200,14 @@ func (n *node) make(change ...func(*reprise.SessionParams)) *reprise.Session {
 	return s
 }
 
+// rotate sets other fleet keys.
+func (n *node) rotate(keys *reprise.FleetKeys) {
+	n.t.Helper()
+	if err := n.SetKeys(keys); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 func singleUse(p *reprise.SessionParams) { p.SingleUse = true }
 
 func (n *node) announce(s *reprise.Session) { n.NewCallback()(n.Cache, s) }

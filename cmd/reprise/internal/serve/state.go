@@ -109,7 +109,10 @@ func (s *server) reloadFleetKeys() {
 		s.log.Error("fleet keys stay as they are", "error", err)
 		return
 	}
-	s.cache.SetKeys(keys)
+	if err := s.cache.SetKeys(keys); err != nil {
+		s.log.Error("fleet keys stay as they are", "error", err)
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), keyMarkTimeout)
 	defer cancel()
 	s.markKeys(ctx)
