@@ -112,10 +112,10 @@ func (r result) isFull(t *testing.T, reason string) {
 	if !r.answered {
 		return
 	}
-	if r.Resumed || r.Reason != reason || r.Mechanism != "" || r.Generation != 0 {
+	switch {
+	case r.Resumed || r.Reason != reason || r.Mechanism != "" || r.Generation != 0:
 		t.Errorf("want a full handshake because of %q: %+v", reason, r.Answer)
-	}
-	if r.Session != r.NewSession {
+	case r.Session != r.NewSession:
 		t.Errorf("after a full handshake, the session is the one made: %+v", r.Answer)
 	}
 	r.agrees(t)

@@ -16,6 +16,9 @@ type openSSL struct {
 	path     string
 	settings settings
 	session  string
+
+	more   []string // arguments
+	config string   // file of OpenSSL's settings; empty for the usual one
 }
 
 func startOpenSSL(t *testing.T, s settings) client {
@@ -29,13 +32,22 @@ func newOpenSSL(t *testing.T, s settings) *openSSL {
 
 func (c *openSSL) connect(t *testing.T, r request) result {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), c.path, append(c.args(r), "-ign_eof")...)
-	command.Stdin = strings.NewReader("GET / HTTP/1.0\r\n\r\n")
-	output, err := command.CombinedOutput()
+	output, err := c.run(t, r)
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", command, err, output)
+		t.Fatalf("s_client: %v\n%s", err, output)
 	}
 	return openSSLResult(t, output)
+}
+
+// run makes a connection and returns what s_client printed.
+func (c *openSSL) run(t *testing.T, r request) ([]byte, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), c.path, append(c.args(r), "-ign_eof")...)
+	command.Stdin = strings.NewReader("GET / HTTP/1.0\r\n\r\n")
+	if c.config != "" {
+		command.Env = append(os.Environ(), "OPENSSL_CONF="+c.config)
+	}
+	return command.CombinedOutput()
 }
 
 // args returns the arguments for a connection that offers the session in the file, if there is one.
@@ -54,7 +66,7 @@ func (c *openSSL) args(r request) []string {
 	if r.certificate != nil {
 		args = append(args, "-cert", r.certificate.cert, "-key", r.certificate.key)
 	}
-	return args
+	return append(args, c.more...)
 }
 
 // outcomeLine is what s_client prints about a connection.
