@@ -70,7 +70,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 var (
 	anyInfo  = reprise.ConnectionInfo{ServerName: "www.example"}
-	anySuite = uint16(tls.TLS_AES_128_GCM_SHA256)
+	anySuite = tls.TLS_AES_128_GCM_SHA256
 	anyOffer = reprise.Offer{Version: tls.VersionTLS13, CipherSuites: []uint16{anySuite}}
 )
 

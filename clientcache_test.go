@@ -61,7 +61,7 @@ func echo(t *testing.T, config *tls.Config) (addr string) {
 			}
 			go func() {
 				defer conn.Close()
-				io.CopyN(conn, conn, 1)
+				_, _ = io.CopyN(conn, conn, 1)
 			}()
 		}
 	}()

@@ -169,7 +169,7 @@ func TestConservation(t *testing.T) {
 			if !isConfirmed {
 				p.TicketAgeAdd = notConfirmed
 			}
-			conn.NewSession(p, nil)
+			_, _ = conn.NewSession(p, nil) // refused while the random ID is in use
 			conn.Complete(isConfirmed)
 		case op < 700:
 			conn, _ := cache.Accept(t.Context(), anyInfo)

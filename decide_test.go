@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -144,7 +145,7 @@ var poolCertificates sync.Map
 
 func TestContextRequiredWithClientCertificates(t *testing.T) {
 	s := newServer(t, reprise.Options{})
-	if _, err := s.Accept(t.Context(), reprise.ConnectionInfo{ClientAuth: tls.RequestClientCert}); err != reprise.ErrContextRequired {
+	if _, err := s.Accept(t.Context(), reprise.ConnectionInfo{ClientAuth: tls.RequestClientCert}); !errors.Is(err, reprise.ErrContextRequired) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := s.Accept(t.Context(), reprise.ConnectionInfo{ClientAuth: tls.RequestClientCert, Context: []byte("x")}); err != nil {
@@ -211,7 +212,7 @@ func TestSingleUseRace(t *testing.T) {
 func TestTake(t *testing.T) {
 	s := newServer(t, reprise.Options{SingleUse: true})
 	session := s.full()
-	answer, answerErr := false, error(context.DeadlineExceeded)
+	answer, answerErr := false, context.DeadlineExceeded
 	s.SetTakeCallback(func(ctx context.Context, _ *reprise.Session) (bool, error) {
 		if _, ok := ctx.Deadline(); !ok {
 			t.Error("take without deadline")

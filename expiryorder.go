@@ -35,18 +35,8 @@ func (o *expiryOrder) remove(c *cells, rank uint32) {
 		return
 	}
 	h[rank] = moved
-	o.fix(c, int(rank))
-}
-
-// update gives the entry of the given rank another expiry and serial.
-func (o *expiryOrder) update(c *cells, rank uint32, expiry milliseconds, serial uint32) {
-	(*o)[rank].expiry, (*o)[rank].serial = expiry, serial
-	o.fix(c, int(rank))
-}
-
-func (o *expiryOrder) fix(c *cells, i int) {
-	if !o.down(c, i) {
-		o.up(c, i)
+	if !o.down(c, int(rank)) {
+		o.up(c, int(rank))
 	}
 }
 
