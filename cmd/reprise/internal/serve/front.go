@@ -146,18 +146,19 @@ func (l observed) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-func (s *server) observe(l net.Listener) net.Listener {
-	return observed{l, func(conn net.Conn) {
-		info, ok := listen.InfoOf(conn)
-		if !ok {
-			return
-		}
-		state := conn.(*tls.Conn).ConnectionState()
-		version := tls.VersionName(state.Version)
-		s.metrics.Handshake(info, version)
-		if s.log.Enabled(context.Background(), slog.LevelDebug) { // a name takes some hashing
-			s.log.Debug("connection", "remote", conn.RemoteAddr(), "version", version, "server_name", state.ServerName,
-				"reason", info.Reason.String(), "session", s.nameOf(info.Session))
-		}
-	}}
+func (s *server) observe(l net.Listener) net.Listener { return observed{l, s.see} }
+
+func (s *server) see(conn net.Conn) {
+	info, ok := listen.InfoOf(conn)
+	c, hasState := conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok || !hasState {
+		return
+	}
+	state := c.ConnectionState()
+	version := tls.VersionName(state.Version)
+	s.metrics.Handshake(info, version)
+	if s.log.Enabled(context.Background(), slog.LevelDebug) { // a name takes some hashing
+		s.log.Debug("connection", "remote", conn.RemoteAddr(), "version", version, "server_name", state.ServerName,
+			"reason", info.Reason.String(), "session", s.nameOf(info.Session))
+	}
 }
