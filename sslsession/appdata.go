@@ -2,6 +2,7 @@ package sslsession
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -25,6 +26,7 @@ import (
 //	struct {
 //	    opaque prefix[7] = "reprise";
 //	    uint8 revision = 1;
+//	    opaque session[8];             /* SHA-256 of the session ID, cut */
 //	    uint64 created;                /* since the Unix epoch */
 //	    uint64 timeout;
 //	    uint8 flags;                   /* 1: single use */
@@ -41,10 +43,11 @@ import (
 // The format grows by extensions, in ascending order of type. A reader that does not know a type below 0x8000 passes over
 // it; one that does not know a type from 0x8000 on must treat the session as malformed. Anything else needs a new revision.
 //
-// When OpenSSL resumes a TLS 1.3 session, it copies the application data into the new sessions that it makes, and an
-// application may change a session's times. So created and timeout hold only while they agree with [1] and [2], which are
-// OpenSSL's own; and where created does not, the session is taken for a descendant of the one that the data was made for.
+// When OpenSSL resumes a TLS 1.3 session, it copies the application data into the new sessions that it makes: data that was made
+// for another session is that of an ancestor. And an application may change a session's times. So created and timeout hold
+// only in the session that they were made for, and while they agree with [1] and [2], which are OpenSSL's own.
 type appData struct {
+	session          [8]byte
 	created, timeout milliseconds
 	singleUse        bool
 	scope            reprise.Scope
@@ -75,8 +78,17 @@ func (m milliseconds) duration() time.Duration { return time.Duration(m) * time.
 // seconds rounds down.
 func (m milliseconds) seconds() int64 { return int64(m / 1000) }
 
+// sessionDigest returns what names the session of an ID in application data.
+func sessionDigest(id []byte) [8]byte {
+	digest := sha256.Sum256(id)
+	return [8]byte(digest[:8])
+}
+
+// isOf tells whether the data was made for x.
+func (a *appData) isOf(x *SSLSession) bool { return a.session == sessionDigest(x.SessionID) }
+
 // isTimeOf tells whether created is what [1] of x was made of.
-func (a *appData) isTimeOf(x *SSLSession) bool { return a.created.seconds() == x.Time }
+func (a *appData) isTimeOf(x *SSLSession) bool { return a.isOf(x) && a.created.seconds() == x.Time }
 
 // isTimeoutOf tells whether timeout, with created and the end of the lineage, is what [2] of x was made of.
 func (a *appData) isTimeoutOf(x *SSLSession) bool {
@@ -91,6 +103,7 @@ func (a *appData) marshal() ([]byte, error) {
 	var w cryptobyte.Builder
 	w.AddBytes([]byte(appDataPrefix))
 	w.AddUint8(appDataRevision)
+	w.AddBytes(a.session[:])
 	w.AddUint64(uint64(a.created))
 	w.AddUint64(uint64(a.timeout))
 	if a.singleUse {
@@ -127,7 +140,8 @@ func parseAppData(data []byte) (*appData, error) {
 	a := new(appData)
 	var start, end milliseconds
 	var intermediates, applicationData, extensions cryptobyte.String
-	if !readMilliseconds(&r, &a.created) ||
+	if !r.CopyBytes(a.session[:]) ||
+		!readMilliseconds(&r, &a.created) ||
 		!readMilliseconds(&r, &a.timeout) ||
 		!r.ReadUint8(&flags) ||
 		!r.CopyBytes(a.scope[:]) ||

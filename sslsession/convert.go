@@ -55,6 +55,7 @@ func FromSession(s *reprise.Session) (*SSLSession, error) {
 		x.Flags = FlagExtendedMasterSecret
 	}
 	data := appData{
+		session:         sessionDigest(x.SessionID),
 		created:         toMilliseconds(s.Created()),
 		timeout:         milliseconds(s.Timeout().Milliseconds()),
 		singleUse:       s.SingleUse(),
@@ -237,6 +238,8 @@ func (x *SSLSession) ownAppData(f *Foreign, created milliseconds) (*appData, err
 	}
 	if !a.isTimeOf(x) {
 		a.created = created
+	}
+	if !a.isOf(x) {
 		a.lineage.Generation++
 	}
 	return a, nil

@@ -417,8 +417,11 @@ func TestDescendantOfOpenSSL(t *testing.T) {
 	x.SessionID = bytes.Repeat([]byte{7}, 32)
 	x.Secret = bytes.Repeat([]byte{8}, 32)
 	x.TicketAgeAdd = 9
-	x.Time += 3600
 
+	if s := toSession(t, x, sslsession.Foreign{}); s.Lineage().Generation != p.Lineage.Generation+1 || !s.Created().Equal(time.Unix(x.Time, 0)) {
+		t.Errorf("made in the same second, it is of generation %d and created %v", s.Lineage().Generation, s.Created())
+	}
+	x.Time += 3600
 	s := toSession(t, x, sslsession.Foreign{})
 	got, want := s.Lineage(), p.Lineage
 	if got.ID != want.ID || !got.Start.Equal(want.Start) || !got.End.Equal(want.End) || got.Generation != want.Generation+1 {
@@ -443,7 +446,12 @@ func TestTimesOfOpenSSLPrevail(t *testing.T) {
 	x := fromSession(t, newSession(t, p))
 	x.Timeout = 300
 	s := toSession(t, x, sslsession.Foreign{})
-	if s.Timeout() != 5*time.Minute || !s.Created().Equal(p.Created) || s.Lineage().Generation != p.Lineage.Generation {
+	if s.Timeout() != 5*time.Minute || !s.Created().Equal(p.Created) {
+		t.Errorf("timeout %v, created %v", s.Timeout(), s.Created())
+	}
+	x.Time++
+	s = toSession(t, x, sslsession.Foreign{})
+	if s.Timeout() != 5*time.Minute || !s.Created().Equal(time.Unix(x.Time, 0)) || s.Lineage().Generation != p.Lineage.Generation {
 		t.Errorf("timeout %v, created %v, generation %d", s.Timeout(), s.Created(), s.Lineage().Generation)
 	}
 }
@@ -452,7 +460,8 @@ func TestMalformedApplicationDataIsRefused(t *testing.T) {
 	x := fromSession(t, newSession(t, fullParams(t)))
 	good := x.TicketAppData
 	const (
-		flags      = 8 + 8 + 8
+		created    = 8 + 8
+		flags      = created + 8 + 8
 		lineageID  = flags + 1 + 32
 		start      = lineageID + 16
 		end        = start + 8
@@ -472,7 +481,7 @@ func TestMalformedApplicationDataIsRefused(t *testing.T) {
 		return append(append(bytes.Clone(good[:at]), b...), good[at+len(b):]...)
 	}
 	refused("a trailing byte", append(bytes.Clone(good), 0))
-	refused("a creation time that can't be", with(8, 0, 0x20, 0, 0, 0, 0, 0, 1))
+	refused("a creation time that can't be", with(created, 0, 0x20, 0, 0, 0, 0, 0, 1))
 	refused("an unknown flag", with(flags, 2))
 	refused("no lineage", with(lineageID, make([]byte, 16)...))
 	refused("a lineage that ends before it begins", with(end, make([]byte, 8)...))

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// An element is one element of the SEQUENCE: untagged and there, or explicitly tagged and optional.
+// An element is one element of the SEQUENCE: untagged and always there, or explicitly tagged and optional.
 type element struct {
 	tag  int
 	name string
@@ -64,11 +64,13 @@ func (e element) readValue(r *cryptobyte.String) error {
 	return e.check()
 }
 
+// write writes the element if it is present.
 func (e element) write(w *cryptobyte.Builder) {
 	switch {
+	case !e.present():
 	case e.tag == untagged:
 		e.marshal(w)
-	case e.present():
+	default:
 		w.AddASN1(e.asn1Tag(), e.marshal)
 	}
 }
@@ -81,7 +83,7 @@ type value interface {
 	parse(r *cryptobyte.String) bool
 	// check tells whether the field's value is one that OpenSSL reads.
 	check() error
-	// present tells whether the field is to be written, if it is an optional one.
+	// present tells whether the field is to be written.
 	present() bool
 	marshal(w *cryptobyte.Builder)
 }
