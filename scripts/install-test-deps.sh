@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Sees to it that the programs that the tests run are there. As root on Debian it installs what is missing; else it
+# Sees to it that the programs and libraries that the tests use are there. As root on Debian it installs what is missing; else it
 # says what is. With CI set, what is still missing at the end is a failure; without, the tests that need it skip.
 set -euo pipefail
 
 # A program that the tests run, and the Debian package that has it. What the machine has in another way is not
 # installed again. javac stands for a JDK, which runs a .java file as it is.
 needs=(
+  "cc gcc"
+  "pkg-config pkg-config"
   "openssl openssl"
   "curl curl"
   "gnutls-cli gnutls-bin"
@@ -15,10 +17,18 @@ needs=(
   "redis-server redis-server"
 )
 
+# A library that the tests compile C against, by the name that pkg-config knows, and the Debian package that has its headers.
+libraries=(
+  "openssl libssl-dev"
+)
+
 missing() {
   local need
   for need in "${needs[@]}"; do
     command -v "${need% *}" >/dev/null || echo "${need#* }"
+  done
+  for need in "${libraries[@]}"; do
+    pkg-config --exists "${need% *}" 2>/dev/null || echo "${need#* }"
   done
 }
 
