@@ -29,6 +29,7 @@ type Connection struct {
 	serverName string
 	scope      Scope
 	parent     context.Context
+	began      time.Time
 
 	// For the goroutine of the handshake alone.
 	external context.Context // of all calls to the external cache, with their deadline; made for the first
@@ -88,7 +89,13 @@ func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, e
 		return nil, ErrContextRequired
 	}
 	info.Context = []byte(sessionContext)
-	n := &Connection{cache: c, info: info, serverName: canonicalServerName(info.ServerName), parent: ctx}
+	n := &Connection{
+		cache:      c,
+		info:       info,
+		serverName: canonicalServerName(info.ServerName),
+		parent:     ctx,
+		began:      c.options.Now(),
+	}
 	n.scope = newScope(info.Context, info.Transport, n.serverName, info.ClientAuth, info.ClientCAs)
 	return n, nil
 }
@@ -180,10 +187,11 @@ func (n *Connection) Resumed(s *Session) {
 }
 
 // NewSession makes a session of this connection: with a new ID, the scope and server name of the connection, the cache's timeout
-// unless p has one, and the lineage of the session that was resumed, or a new one that ends with the
-// earliest NotAfter in verifiedChains. It is kept and announced by [Connection.Complete].
+// unless p has one, and the lineage of the session that was resumed, or of this connection: that one began with Accept
+// and ends with the earliest NotAfter in verifiedChains. It is kept and announced by [Connection.Complete].
 //
-// The fields of p that say so are set here; an ID only if p has none, which then is one of [Connection.NewID]. An error means that no session can be made; the handshake goes on without.
+// The fields of p that say so are set here; an ID only if p has none, which then is one of [Connection.NewID]. An error
+// means that no session can be made; the handshake goes on without.
 func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certificate) (*Session, error) {
 	c := n.cache
 	var err error
@@ -223,15 +231,21 @@ func (n *Connection) NewID() (SessionID, error) {
 	return n.cache.newID()
 }
 
-// lineage returns the lineage of a new session: that of the session resumed, or a new one.
-func (n *Connection) lineage(p *SessionParams, verifiedChains [][]*x509.Certificate) (Lineage, error) {
-	if resumed := n.ResumedSession(); resumed != nil {
-		l := resumed.Lineage()
+// lineage returns the lineage of a new session: that of the session resumed, or the one of this connection.
+func (n *Connection) lineage(p *SessionParams, verifiedChains [][]*x509.Certificate) (l Lineage, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.resumed {
+		l = n.found.session.Lineage()
 		l.Generation++
 		return l, nil
 	}
-	end, err := endOfTrust(verifiedChains, p.PeerCertificates)
-	return Lineage{End: end}, err
+	l.Start = n.began
+	if n.last != nil {
+		l.ID = n.last.lineage.id
+	}
+	l.End, err = endOfTrust(verifiedChains, p.PeerCertificates)
+	return l, err
 }
 
 // errNoCaching: the mode lacks [ModeServer].

@@ -295,6 +295,41 @@ func TestLineage(t *testing.T) {
 	}
 }
 
+// TestLineageOfAConnection: all sessions of one full handshake are of one lineage, which began with it, however late a
+// ticket is asked for.
+func TestLineageOfAConnection(t *testing.T) {
+	now := newServer(t, reprise.Options{}).now
+	c := makeChain(t, now, [3]time.Duration{4 * week, 4 * week, 3 * 24 * time.Hour}, x509.ExtKeyUsageClientAuth)
+	for _, test := range []struct {
+		info   reprise.ConnectionInfo
+		params reprise.SessionParams
+		chains [][]*x509.Certificate
+		end    time.Duration
+	}{
+		{anyInfo, anyParams(), nil, reprise.MaxLineage},
+		{c.info(), c.params(), c.verified(), 3 * 24 * time.Hour},
+	} {
+		s := newServer(t, reprise.Options{Context: []byte("shop")})
+		start := s.now
+		conn := s.accept(test.info)
+		var all []reprise.Lineage
+		for range 3 {
+			session, err := conn.NewSession(test.params, test.chains)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Complete(true)
+			all = append(all, session.Lineage())
+			s.pass(24 * time.Hour)
+		}
+		for _, l := range all {
+			if l != all[0] || !l.Start.Equal(start) || !l.End.Equal(start.Add(test.end)) || l.Generation != 0 {
+				t.Errorf("lineage %+v of a handshake at %v", l, start)
+			}
+		}
+	}
+}
+
 func TestReasonOfSeveralOffers(t *testing.T) {
 	s := newServer(t, reprise.Options{})
 	session := s.full()

@@ -121,7 +121,8 @@ type SessionParams struct {
 	// Timeout is how long after Created the session may be resumed. 0 means [DefaultTimeout];
 	// [Connection.NewSession] takes the cache's timeout then.
 	Timeout time.Duration
-	// Lineage is the session's lineage. Without an ID it begins with this session. [Connection.NewSession] sets it.
+	// Lineage is the session's lineage. Without an ID it is a new one, without a Start it begins with this session, and
+	// without an End it lasts for [MaxLineage]. [Connection.NewSession] sets it.
 	Lineage Lineage
 	// Context is the session ID context, at most 32 bytes. [Connection.NewSession] sets it.
 	Context []byte
@@ -210,6 +211,8 @@ func NewSession(p SessionParams) (*Session, error) {
 func newLineage(l Lineage, created time.Time) lineage {
 	if l.ID == [16]byte{} {
 		rand.Read(l.ID[:])
+	}
+	if l.Start.IsZero() {
 		l.Start = created
 	}
 	latest := l.Start.Add(MaxLineage)
