@@ -68,6 +68,7 @@ type Listener struct {
 	ready  chan net.Conn // handshake complete
 
 	handshakes handshakes
+	workers    *workers
 
 	pending           atomic.Int64
 	completed, failed atomic.Uint64
@@ -111,6 +112,7 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	context.AfterFunc(l.ctx, l.handshakes.end)
+	l.workers = newWorkers(l.ctx, l.handshake)
 	return l, nil
 }
 
@@ -163,7 +165,7 @@ func (l *Listener) serve() {
 		if err == nil {
 			pause = 0
 			l.pending.Add(1)
-			go l.handshake(conn)
+			l.workers.do(conn)
 			continue
 		}
 		<-l.slots
