@@ -85,6 +85,44 @@ func TestDeclines(t *testing.T) {
 	}
 }
 
+// TestServerNamesOfOneHost: only the case of ASCII letters and a trailing dot make no difference.
+func TestServerNamesOfOneHost(t *testing.T) {
+	for _, test := range []struct {
+		made, offered string
+		want          reprise.Reason
+	}{
+		{"www.example", "wWw.eXaMpLe.", reprise.Resumed},
+		{"WWW.EXAMPLE.", "www.example", reprise.Resumed},
+		{"www.example", "www.example..", reprise.ServerName},
+		{"", ".", reprise.Resumed},
+		{"kiosk.example", "\u212aiosk.example", reprise.ServerName}, // a kelvin sign, whose lower case is k
+		{"\xfe.Example", "\xff.Example", reprise.ServerName},
+		{"192.0.2.1", "", reprise.ServerName},
+		{"192.0.2.1", "192.0.2.2", reprise.ServerName},
+	} {
+		s := newServer(t, reprise.Options{})
+		session := s.fullWith(reprise.ConnectionInfo{ServerName: test.made}, anyParams())
+		if got := s.offerWith(session, reprise.ConnectionInfo{ServerName: test.offered}, anyOffer); got != test.want {
+			t.Errorf("made for %q, offered for %q: %v, want %v", test.made, test.offered, got, test.want)
+		}
+	}
+}
+
+// TestNewSessionTakesAnySpelling: get callbacks need not know which spelling is canonical.
+func TestNewSessionTakesAnySpelling(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	p := anyParams()
+	p.ID, p.Created, p.ServerName, p.Scope = s.full().ID(), s.now, "WWW.Example.", reprise.ScopeOf(anyInfo)
+	session, err := reprise.NewSession(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add(session); err != nil {
+		t.Fatal(err)
+	}
+	s.expectOffer(session, reprise.Resumed)
+}
+
 // offerOf returns the offer that fits a session.
 func offerOf(p reprise.SessionParams) reprise.Offer {
 	return reprise.Offer{Version: p.Version, CipherSuites: []uint16{p.CipherSuite}, ExtendedMasterSecret: p.ExtendedMasterSecret}

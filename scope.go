@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"net"
 	"slices"
 	"strings"
 )
@@ -68,11 +67,14 @@ func sortedSubjects(pool *x509.CertPool) [][]byte {
 }
 
 // canonicalServerName returns name as two spellings of one host name have in common: in lower case and without a
-// trailing dot. Literal addresses are no server names (RFC 6066, section 3).
+// trailing dot. Host names are ASCII (RFC 6066, section 3). What a client sends that is none stays what it is: Unicode
+// has characters other than letters K and S whose lower case are these.
 func canonicalServerName(name string) string {
-	name = strings.TrimSuffix(name, ".")
-	if net.ParseIP(name) != nil {
-		return ""
+	lower := []byte(strings.TrimSuffix(name, "."))
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
 	}
-	return strings.ToLower(name)
+	return string(lower)
 }

@@ -128,7 +128,7 @@ type SessionParams struct {
 	Context []byte
 	// Scope is the scope that the session may be resumed in. [Connection.NewSession] sets it.
 	Scope Scope
-	// ServerName is the name that the client asked for (RFC 6066, section 3), canonical, empty if it gave none.
+	// ServerName is the name that the client asked for (RFC 6066, section 3), in any spelling, empty if it gave none.
 	// [Connection.NewSession] sets it.
 	ServerName string
 	// ALPN is the protocol that was negotiated (RFC 7301); empty if none.
@@ -237,7 +237,7 @@ func newProfile(p *SessionParams) (*profile, error) {
 	return &profile{
 		scope:      p.Scope,
 		context:    string(p.Context),
-		serverName: p.ServerName,
+		serverName: canonicalServerName(p.ServerName),
 		alpn:       p.ALPN,
 		chain:      unique.Make(string(chain)),
 		appData:    string(appData),
