@@ -129,6 +129,7 @@ func startPeer(t *testing.T, role string, connection *os.File, sessions [][]byte
 type report struct {
 	version  string
 	resumed  bool
+	early    bool // early data was accepted
 	verify   string
 	name     string
 	peer     []byte   // certificate
@@ -150,6 +151,8 @@ func (p *peer) wait() report {
 			r.version = value
 		case "resumed":
 			r.resumed = value == "1"
+		case "early":
+			r.early = value == "1"
 		case "verify":
 			r.verify = value
 		case "name":

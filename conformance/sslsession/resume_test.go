@@ -92,12 +92,18 @@ func settingsOf(x *sslsession.SSLSession) []string {
 // resume has a libssl server with the session x, and a libssl client with its side of it, make a connection.
 func resume(t *testing.T, files *harness.Files, x *sslsession.SSLSession, serverSettings, clientSettings []string) (server, client report) {
 	t.Helper()
+	return resumeAs(t, files, x, clientSide(x), serverSettings, clientSettings)
+}
+
+// resumeAs is resume with another client's side.
+func resumeAs(t *testing.T, files *harness.Files, x, clientSide *sslsession.SSLSession, serverSettings, clientSettings []string) (server, client report) {
+	t.Helper()
 	common := settingsOf(x)
 	serverSettings = append(append(serverSettings, common...), "cert="+files.Cert, "key="+files.Key)
 	clientSettings = append(append(clientSettings, common...), "name="+harness.NameA)
 	a, b := newPair(t)
 	s := startPeer(t, "server", a, [][]byte{marshal(t, x)}, serverSettings...)
-	c := startPeer(t, "client", b, [][]byte{marshal(t, clientSide(x))}, clientSettings...)
+	c := startPeer(t, "client", b, [][]byte{marshal(t, clientSide)}, clientSettings...)
 	client, server = c.wait(), s.wait()
 	if server.err != "" || client.err != "" {
 		t.Fatalf("server: %s; client: %s", server.err, client.err)
@@ -183,6 +189,24 @@ func TestLibsslResumesClientCertificate(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLibsslAcceptsEarlyData: by the age of the session, what is added to it, and ALPN, which all must be right.
+func TestLibsslAcceptsEarlyData(t *testing.T) {
+	files := harness.NewFiles(t)
+	p := sessionParams(t, tls.VersionTLS13, tls.TLS_AES_128_GCM_SHA256)
+	p.ALPN, p.MaxEarlyData = "h2", 16384
+	x := fromSession(t, newSession(t, p))
+	withEarlyData := []string{"context=" + sessionContext, "early=1"}
+	if server, client := resume(t, files, x, withEarlyData, []string{"alpn=h2", "early=1"}); !server.resumed || !server.early || !client.early {
+		t.Errorf("server: resumed %v, early data %v; client: early data %v", server.resumed, server.early, client.early)
+	}
+	x.ALPN = []byte("http/1.1")
+	client := clientSide(x)
+	client.ALPN = []byte("h2")
+	if server, _ := resumeAs(t, files, x, client, withEarlyData, []string{"alpn=h2", "early=1"}); !server.resumed || server.early {
+		t.Errorf("with other ALPN: resumed %v, early data %v", server.resumed, server.early)
 	}
 }
 

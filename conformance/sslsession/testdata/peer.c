@@ -8,8 +8,9 @@
 // the number of bytes that were read (0 if it was refused), the length of what was written, and that. The others
 // print what happened, a line each.
 //
-// Names: version (1.2, 1.3), suite (the only one of TLS 1.3), ems (0: without extended master secret), cert, key, ca (files; with ca, a server asks for
-// a client certificate), context (session ID context), name (server name), alpn.
+// Names: version (1.2, 1.3), suite (the only one of TLS 1.3), ems (0: without extended master secret), early (1: with
+// early data), cert, key, ca (files; with ca, a server asks for a client certificate), context (session ID context),
+// name (server name), alpn.
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -191,10 +192,23 @@ static void print_connection(SSL *ssl)
     printf("version %s\n", SSL_get_version(ssl));
     printf("resumed %d\n", SSL_session_reused(ssl));
     printf("verify %ld\n", SSL_get_verify_result(ssl));
+    printf("early %d\n", SSL_get_early_data_status(ssl) == SSL_EARLY_DATA_ACCEPTED);
     printf("name %s\n", name == NULL ? "" : name);
     print_hex("peer", der, (size_t)n);
     OPENSSL_free(der);
     X509_free(peer);
+}
+
+static void read_early_data(SSL *ssl)
+{
+    char b[64];
+    size_t n;
+    int status;
+
+    while ((status = SSL_read_early_data(ssl, b, sizeof b, &n)) == SSL_READ_EARLY_DATA_SUCCESS)
+        ;
+    if (status == SSL_READ_EARLY_DATA_ERROR)
+        fail("SSL_read_early_data");
 }
 
 static void server(void)
@@ -205,7 +219,7 @@ static void server(void)
     SSL *ssl;
 
     read_store();
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
     SSL_CTX_sess_set_get_cb(ctx, get_session);
     SSL_CTX_set_tlsext_servername_callback(ctx, acknowledge_name);
     SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
@@ -216,8 +230,12 @@ static void server(void)
             fail("ca");
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     }
+    if (setting("early") != NULL)
+        SSL_CTX_set_max_early_data(ctx, 16384);
     ssl = SSL_new(ctx);
     SSL_set_fd(ssl, 3);
+    if (setting("early") != NULL)
+        read_early_data(ssl);
     if (SSL_accept(ssl) != 1)
         fail("SSL_accept");
     print_connection(ssl);
@@ -234,6 +252,7 @@ static void client(void)
     unsigned char protocols[256];
     unsigned long length;
     unsigned char *frame = read_frame(&length);
+    size_t written;
     char byte;
     SSL *ssl;
 
@@ -254,6 +273,8 @@ static void client(void)
             fail("session");
     }
     SSL_set_fd(ssl, 3);
+    if (setting("early") != NULL && SSL_write_early_data(ssl, "early", 5, &written) != 1)
+        fail("SSL_write_early_data");
     if (SSL_connect(ssl) != 1)
         fail("SSL_connect");
     print_connection(ssl);
