@@ -29,7 +29,7 @@ type verifiedKey struct {
 type verifiedChain struct {
 	roots    *x509.CertPool // a copy: the pool may have changed since
 	chains   [][]*x509.Certificate
-	from, to time.Time // within which all certificates of the first chain are valid
+	from, to time.Time // within which all certificates of all chains are valid
 }
 
 // verify returns the verified chains of the client certificate, whose DER is given leaf first.
@@ -82,7 +82,7 @@ func verifyChain(chain unique.Handle[string], roots *x509.CertPool, now time.Tim
 	if roots != nil {
 		k.roots = roots.Clone()
 	}
-	k.from, k.to = validity(chains[0])
+	k.from, k.to = validity(slices.Concat(chains...))
 	return k, nil
 }
 
@@ -101,10 +101,10 @@ func parseChain(chain unique.Handle[string]) ([]*x509.Certificate, error) {
 	return certificates, nil
 }
 
-// validity returns the time within which all certificates of a chain are valid.
-func validity(chain []*x509.Certificate) (from, to time.Time) {
-	from, to = chain[0].NotBefore, chain[0].NotAfter
-	for _, certificate := range chain[1:] {
+// validity returns the time within which all certificates are valid.
+func validity(certificates []*x509.Certificate) (from, to time.Time) {
+	from, to = certificates[0].NotBefore, certificates[0].NotAfter
+	for _, certificate := range certificates[1:] {
 		if certificate.NotBefore.After(from) {
 			from = certificate.NotBefore
 		}

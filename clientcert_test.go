@@ -165,6 +165,58 @@ func TestCertificateTimeOfTheConnection(t *testing.T) {
 	}
 }
 
+// TestEachVerifiedChainIsValid: of several chains one may end before the others, and is not shown any longer then.
+func TestEachVerifiedChainIsValid(t *testing.T) {
+	now := newServer(t, reprise.Options{}).now
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(serial int64, parent *x509.Certificate, lifetime time.Duration) *x509.Certificate {
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(serial), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(lifetime),
+			Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true,
+		}
+		if parent == nil {
+			parent = template
+		} else {
+			template.Subject.CommonName, template.IsCA = "client", false
+			template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return certificate
+	}
+	first, second := issue(1, nil, week), issue(2, nil, 24*time.Hour)
+	leaf := issue(3, first, week)
+	for _, order := range [][]*x509.Certificate{{first, second}, {second, first}} {
+		s := newServer(t, reprise.Options{Context: []byte("shop")})
+		s.SetTimeout(week)
+		c := chain{certificates: []*x509.Certificate{leaf, first}, roots: x509.NewCertPool()}
+		for _, root := range order {
+			c.roots.AddCert(root)
+		}
+		session := s.mutual(c, c.info())
+		for _, want := range []int{2, 1} {
+			conn := s.accept(c.info())
+			found, reason := conn.Lookup(session.ID().Bytes(), anyOffer)
+			if reason != reprise.Resumed {
+				t.Fatal(reason)
+			}
+			if got := len(conn.VerifiedChains(found)); got != want {
+				t.Errorf("%d chains, want %d", got, want)
+			}
+			s.pass(25 * time.Hour)
+		}
+	}
+}
+
 func TestVerifyPeerCertificate(t *testing.T) {
 	s := newServer(t, reprise.Options{Context: []byte("shop")})
 	c := makeChain(t, s.now, [3]time.Duration{4 * week, 4 * week, 4 * week}, x509.ExtKeyUsageClientAuth)
