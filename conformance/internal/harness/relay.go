@@ -8,25 +8,29 @@ import (
 )
 
 // Relay passes TCP connections on, each to the address that next returns for it, and returns the address where it
-// accepts them. It is the load balancer in front of a fleet. An empty address closes the connection.
+// accepts them. It is the load balancer in front of a fleet. An empty address closes the connection. Connections pass one
+// after the other: when next is called, the servers have seen the end of the one before.
 func Relay(t *testing.T, next func() string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var connections sync.WaitGroup
-	connections.Go(func() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
 		for {
 			client, err := l.Accept()
 			if err != nil {
 				return
 			}
-			connections.Go(func() { pass(client, next()) })
+			pass(client, next())
 		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-ended
 	})
-	t.Cleanup(connections.Wait)
-	t.Cleanup(func() { l.Close() })
 	return l.Addr().String()
 }
 

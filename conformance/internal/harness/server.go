@@ -44,7 +44,7 @@ type Server struct {
 // StartServer starts a server and waits until it is ready. It is killed when the test ends.
 func StartServer(t *testing.T, files *Files, flags ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Addr: "127.0.0.1:0", stateDir: t.TempDir()}
+	s := &Server{t: t, Addr: "127.0.0.1:0", stateDir: filepath.Join(t.TempDir(), "state")}
 	s.flags = append([]string{"--cert", files.Cert, "--key", files.Key}, flags...)
 	s.admin.Transport = &http.Transport{
 		DisableKeepAlives: true,
