@@ -193,10 +193,13 @@ func (c *Cache) Handle(id SessionID) string {
 
 // Add puts a session into the internal cache as [SSL_CTX_add_session(3)] does, without calling the new callback, and
 // whatever the mode is. If a session of that ID is there, it is removed as [RemovedReplaced]. Add returns
-// [ErrClosed] after Close.
+// [ErrClosed] after Close, and an error for a zero Session.
 //
 // [SSL_CTX_add_session(3)]: https://docs.openssl.org/3.0/man3/SSL_CTX_add_session/
 func (c *Cache) Add(s *Session) error {
+	if s.id.IsZero() {
+		return errors.New("reprise: session without ID")
+	}
 	_, err := c.enter(s, confirmed, false)
 	return err
 }

@@ -386,6 +386,9 @@ func TestAdd(t *testing.T) {
 		t.Error("Add called the new callback")
 	}
 	s.expectOffer(session, reprise.Resumed)
+	if s.Add(new(reprise.Session)) == nil || s.Stats().Number != 1 {
+		t.Error("a session that nobody made was added")
+	}
 }
 
 func TestClose(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -532,5 +533,13 @@ func TestUnconfirmedPerSource(t *testing.T) {
 	from("192.0.2.1", false)
 	if announced != 9 {
 		t.Error("the bound did not end with the minute")
+	}
+	high := newServer(t, reprise.Options{UnconfirmedPerSource: math.MaxInt - math.MaxUint32}) // its lower half is 0
+	conn := high.accept(anyInfo)
+	if _, err := conn.NewSession(anyParams(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if conn.Complete(false); high.Stats().NotKept != 0 {
+		t.Error("a high bound keeps nothing")
 	}
 }

@@ -125,6 +125,9 @@ func TestSessionOfFewPartsKeepsThem(t *testing.T) {
 	if got, want := paramsOf(parsed), paramsOf(s); !reflect.DeepEqual(got, want) {
 		t.Errorf("parsed session:\n got %+v\nwant %+v", got, want)
 	}
+	if s.Opaque() != nil || s.PeerCertificates() != nil || s.ApplicationData() != nil {
+		t.Error("parts that were not given are not nil")
+	}
 	if s.Timeout() != reprise.DefaultTimeout || s.Lineage().Start != s.Created() {
 		t.Errorf("session with timeout %v and lineage from %v", s.Timeout(), s.Lineage().Start)
 	}

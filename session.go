@@ -318,7 +318,7 @@ func (s *Session) MaxEarlyData() uint32 { return s.maxEarlyData }
 func (s *Session) ApplicationData() [][]byte { return decodeVectors16(s.profile.appData) }
 
 // Opaque returns the session in the form of the engine that made it, nil if the session is neutral.
-func (s *Session) Opaque() []byte { return []byte(s.profile.opaque) }
+func (s *Session) Opaque() []byte { return append([]byte(nil), s.profile.opaque...) }
 
 // String describes the session without its secret and its ID.
 func (s *Session) String() string {

@@ -21,6 +21,7 @@ func (s *sources) allow(addr net.Addr, limit int, now milliseconds) bool {
 	if limit < 0 {
 		return true
 	}
+	source := sourceOf(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if minute := now / 60_000; minute != s.minute {
@@ -28,8 +29,8 @@ func (s *sources) allow(addr net.Addr, limit int, now milliseconds) bool {
 		s.seed = maphash.MakeSeed()
 		clear(s.counts[:])
 	}
-	n := &s.counts[maphash.Comparable(s.seed, sourceOf(addr))%uint64(len(s.counts))]
-	if *n >= uint32(limit) {
+	n := &s.counts[maphash.Comparable(s.seed, source)%uint64(len(s.counts))]
+	if int64(*n) >= int64(limit) {
 		return false
 	}
 	*n++
