@@ -34,7 +34,11 @@ func serveInfo(t *testing.T, engine string, config *tls.Config, cache *reprise.C
 			fmt.Fprintf(w, "%v %s %s %s %v %s %v", ok, info.Engine, info.Mechanism, info.Reason, r.TLS.DidResume, r.Proto, tls.VersionName(r.TLS.Version))
 		}),
 	}
-	go listen.ServeHTTP(server, l)
+	both, err := listen.NewHTTPServer(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go both.Serve(l)
 	t.Cleanup(func() { server.Close() })
 	return inner.Addr().String()
 }

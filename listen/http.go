@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 
@@ -9,23 +10,30 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// ServeHTTP serves l, a [Listener] or one on top of it, with server, as server.Serve(l) would, on connections of both
-// engines: net/http itself recognises HTTP/2
-// only on those of crypto/tls. The others are served by [http2.Server], with the settings of server; they end
-// gracefully when server is shut down, but Shutdown does not wait for them, and Close leaves them alone.
-func ServeHTTP(server *http.Server, l net.Listener) error {
-	h2 := new(http2.Server)
-	if err := http2.ConfigureServer(server, h2); err != nil {
-		return err
-	}
-	return server.Serve(&httpListener{l, server, h2})
-}
-
-// An httpListener keeps the connections that net/http would mistake for HTTP/1, and serves them itself.
-type httpListener struct {
-	net.Listener
+// An HTTPServer serves HTTP on connections of both engines. net/http itself recognises HTTP/2 only on those of
+// crypto/tls; the others are served by [http2.Server], with the settings of the [http.Server].
+type HTTPServer struct {
 	server *http.Server
 	h2     *http2.Server
+}
+
+// NewHTTPServer prepares server, which must not serve yet. It is shut down as usual: connections of HTTP/2 end gracefully in both
+// engines, but Shutdown does not wait for those of package native, and Close leaves them alone.
+func NewHTTPServer(server *http.Server) (*HTTPServer, error) {
+	h2 := new(http2.Server)
+	if err := http2.ConfigureServer(server, h2); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return &HTTPServer{server, h2}, nil
+}
+
+// Serve serves l, a [Listener] or one on top of it, as [http.Server.Serve] does. It may be called for several listeners.
+func (s *HTTPServer) Serve(l net.Listener) error { return s.server.Serve(&httpListener{l, s}) }
+
+// An httpListener keeps the connections that net/http would mistake for HTTP/1, and has them served.
+type httpListener struct {
+	net.Listener
+	to *HTTPServer
 }
 
 func (l *httpListener) Accept() (net.Conn, error) {
@@ -38,17 +46,17 @@ func (l *httpListener) Accept() (net.Conn, error) {
 		if !ok || n.ConnectionState().NegotiatedProtocol != http2.NextProtoTLS {
 			return conn, nil
 		}
-		go l.serve(n)
+		go l.to.serveHTTP2(l.Listener, n)
 	}
 }
 
-func (l *httpListener) serve(conn *native.Conn) {
-	ctx := context.Context(context.Background())
-	if l.server.BaseContext != nil {
-		ctx = l.server.BaseContext(l.Listener)
+func (s *HTTPServer) serveHTTP2(l net.Listener, conn *native.Conn) {
+	ctx := context.Background()
+	if s.server.BaseContext != nil {
+		ctx = s.server.BaseContext(l)
 	}
-	if l.server.ConnContext != nil {
-		ctx = l.server.ConnContext(ctx, conn)
+	if s.server.ConnContext != nil {
+		ctx = s.server.ConnContext(ctx, conn)
 	}
-	l.h2.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, BaseConfig: l.server, Handler: l.server.Handler})
+	s.h2.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.server, Handler: s.server.Handler})
 }

@@ -47,7 +47,7 @@ type Options struct {
 	HandshakeTimeout time.Duration
 	// Engine is what does the handshakes: [EngineStandard], [EngineAuto] or [EngineNative]. Empty means EngineStandard. With
 	// the others, Accept also returns connections of type *[native.Conn], on which net/http serves HTTP/2 only through
-	// [ServeHTTP]. EngineNative allows no TLS 1.3.
+	// an [HTTPServer]. EngineNative allows no TLS 1.3.
 	Engine string
 	// Logger gets failed handshakes at the level debug, and errors of the inner listener as warnings. nil means the
 	// logger of the cache.

@@ -314,10 +314,10 @@ func (c *Conn) closeNotify() error {
 	_ = c.raw.SetWriteDeadline(time.Now().Add(closeTimeout))
 	err := c.writeAlert(alert.Warning, alert.CloseNotify)
 	c.writeErr = errShutdown
+	c.ending.closeNotifySent.Store(true) // our side has done its part, whether or not the peer is still there
 	if err != nil {
 		return fmt.Errorf("native: sending close_notify: %w", err)
 	}
-	c.ending.closeNotifySent.Store(true)
 	return nil
 }
 

@@ -37,8 +37,10 @@ type front interface {
 
 // listen opens the sockets, and makes what serves their connections.
 func (s *server) listen() error {
-	s.front = s.newFront()
 	var err error
+	if s.front, err = s.newFront(); err != nil {
+		return err
+	}
 	if s.identity, err = newIdentity(s.settings, s.protocols(), s.log); err != nil {
 		return err
 	}
@@ -48,6 +50,7 @@ func (s *server) listen() error {
 	}
 	for _, socket := range sockets {
 		l, err := listen.New(socket, s.identity.config(), s.cache, listen.Options{
+			Engine:           s.settings.Listening.Engine,
 			HandshakeTimeout: s.settings.Listening.HandshakeTimeout,
 			Logger:           s.log,
 		})
@@ -81,7 +84,7 @@ func openSockets(addrs []string) ([]net.Listener, error) {
 }
 
 // newFront makes what serves connections: a proxy in front of a backend, or answers.
-func (s *server) newFront() front {
+func (s *server) newFront() (front, error) {
 	target := s.settings.Backend.Target
 	switch {
 	case target == nil:
@@ -89,7 +92,7 @@ func (s *server) newFront() front {
 	case target.IsHTTP():
 		return newHTTPFront(backend.NewHTTP(target.URL, s.log), s.log)
 	default:
-		return backend.NewTCP(target.URL.Host, s.settings.Backend.ProxyProtocol, s.log)
+		return backend.NewTCP(target.URL.Host, s.settings.Backend.ProxyProtocol, s.log), nil
 	}
 }
 
@@ -102,10 +105,13 @@ func (s *server) protocols() []string {
 }
 
 // An httpFront serves HTTP/1 and HTTP/2.
-type httpFront struct{ server *http.Server }
+type httpFront struct {
+	server *http.Server
+	both   *listen.HTTPServer
+}
 
-func newHTTPFront(h http.Handler, log *slog.Logger) httpFront {
-	return httpFront{&http.Server{
+func newHTTPFront(h http.Handler, log *slog.Logger) (httpFront, error) {
+	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
@@ -113,11 +119,13 @@ func newHTTPFront(h http.Handler, log *slog.Logger) httpFront {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxConcurrentStreams},
 		ConnContext:       listen.ConnContext,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
+	}
+	both, err := listen.NewHTTPServer(server)
+	return httpFront{server, both}, err
 }
 
 func (f httpFront) Serve(l net.Listener) error {
-	err := f.server.Serve(l)
+	err := f.both.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
