@@ -139,6 +139,7 @@ func (b *StoreBinding) setCallbacks() error {
 		}
 		bound := *old
 		bound.newSession, bound.remove, bound.get, bound.take = b.announced, b.removed, b.get, b.take
+		bound.promise = b.TakePromise()
 		if c.callbacks.CompareAndSwap(old, &bound) {
 			return nil
 		}
@@ -294,12 +295,14 @@ func (b *StoreBinding) breakerChanged(to BreakerState) {
 	}
 }
 
-// TakePromise says how far the store's take can be trusted; for single use and early data.
-func (b *StoreBinding) TakePromise() TakePromise {
-	if p, ok := b.store.(TakePromiser); ok {
-		return p.TakePromise()
+// TakePromise says how far the store's take can be trusted. That of an [Incarnated] store is as good as durable: what comes
+// back after it was taken is of another life of the store, and does not resume.
+func (b *StoreBinding) TakePromise() (p TakePromise) {
+	if promiser, ok := b.store.(TakePromiser); ok {
+		p = promiser.TakePromise()
 	}
-	return TakePromise{}
+	p.Durable = p.Durable || b.incarnated != nil
+	return p
 }
 
 // Flush waits until nothing is left to be written to the store, or ctx is done; the error then says how much is left.
@@ -312,7 +315,7 @@ func (b *StoreBinding) Close(ctx context.Context) error {
 	if b.closed.Swap(true) {
 		return nil
 	}
-	b.cache.updateCallbacks(func(s *callbacks) { s.newSession, s.remove, s.get, s.take = nil, nil, nil, nil })
+	b.cache.updateCallbacks(func(s *callbacks) { *s = callbacks{generateID: s.generateID} })
 	b.queue.refuse()
 	err := b.queue.flush(ctx)
 	b.cancel()

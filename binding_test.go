@@ -464,10 +464,10 @@ func TestSingleUseEndsWithTheLifeOfTheStore(t *testing.T) {
 		if got := n.stats().Stale; got != 2 {
 			t.Errorf("%d stale records", got)
 		}
-		if n.TakePromise() != (reprise.TakePromise{Atomic: true}) {
+		if n.StoreBinding.TakePromise() != (reprise.TakePromise{Atomic: true, Durable: true}) { // by its incarnations
 			t.Error("the store's promise is not passed on")
 		}
-		if p := newNode(t, &plainStore{}, nil, oneWriter).TakePromise(); p != (reprise.TakePromise{}) {
+		if p := newNode(t, &plainStore{}, nil, oneWriter).StoreBinding.TakePromise(); p != (reprise.TakePromise{}) {
 			t.Errorf("a store that promises nothing promises %+v", p)
 		}
 	})

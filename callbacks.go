@@ -41,6 +41,9 @@ type GetCallback func(ctx context.Context, id SessionID) (*Session, error)
 // whether it was this call that did, in one atomic step. It has no counterpart in OpenSSL. Without it, single use
 // holds within this cache only.
 //
+// Early data relies on it alone (RFC 8446, section 8): of all takers of a session, wherever they are, one wins, and a
+// session that was taken stays taken, after a crash and a failover too.
+//
 // It is called after all checks were passed, with the deadline of the handshake, and on its goroutine. Unless it fails,
 // the remove callback follows with [RemovedUsed], whether this call took the session or another one had; by then the
 // external cache has nothing left to delete.
@@ -57,6 +60,7 @@ type callbacks struct {
 	remove     RemoveCallback
 	get        GetCallback
 	take       TakeCallback
+	promise    TakePromise // of take
 	generateID GenerateIDCallback
 }
 
@@ -94,10 +98,20 @@ func (c *Cache) SetGetCallback(f GetCallback) { c.updateCallbacks(func(s *callba
 func (c *Cache) GetCallback() GetCallback { return c.callbacks.Load().get }
 
 // SetTakeCallback sets the take callback; nil unsets it.
-func (c *Cache) SetTakeCallback(f TakeCallback) { c.updateCallbacks(func(s *callbacks) { s.take = f }) }
+func (c *Cache) SetTakeCallback(f TakeCallback) {
+	c.updateCallbacks(func(s *callbacks) {
+		s.take = f
+		s.promise = TakePromise{Atomic: f != nil, Durable: f != nil}
+	})
+}
 
 // TakeCallback returns the take callback, nil if none is set.
 func (c *Cache) TakeCallback() TakeCallback { return c.callbacks.Load().take }
+
+// TakePromise says how far single use can be trusted. Engines make and accept early data only if it is both atomic and
+// durable. Of a take callback that the application has set both are taken for granted, of that of a [StoreBinding] what
+// its store says, and without one neither holds.
+func (c *Cache) TakePromise() TakePromise { return c.callbacks.Load().promise }
 
 // SetGenerateID sets the callback that makes session IDs; nil unsets it, and the cache makes them itself.
 func (c *Cache) SetGenerateID(f GenerateIDCallback) {

@@ -133,8 +133,8 @@ func (h *handshake) newSession(cs *tls.ConnectionState, state *tls.SessionState)
 const maxEarlyDataQUIC = 0xffffffff
 
 // mayUseEarlyData tells whether a session may carry early data. crypto/tls takes none over TCP, and a replay is
-// prevented by nothing but the take of the session, everywhere and for good: without a take callback there
-// is no such promise.
+// prevented by nothing but the take of the session, everywhere and for good.
 func (h *handshake) mayUseEarlyData() bool {
-	return h.isQUIC && h.connection.Cache().TakeCallback() != nil
+	promise := h.connection.Cache().TakePromise()
+	return h.isQUIC && promise.Atomic && promise.Durable
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/store/memory"
 )
 
 // quicResult is how a QUIC handshake ended.
@@ -110,6 +111,27 @@ func TestQUICWithoutTakeHasNoEarlyData(t *testing.T) {
 	for range 2 {
 		if r := handshakeQUIC(t, client, server, nil); !r.resumed || r.earlyData {
 			t.Errorf("%+v, want a resumption without early data", r)
+		}
+	}
+}
+
+// A promisingStore says of its take what it is told to.
+type promisingStore struct {
+	reprise.Store
+	promise reprise.TakePromise
+}
+
+func (s *promisingStore) TakePromise() reprise.TakePromise { return s.promise }
+
+// TestQUICEarlyDataNeedsTheStoresPromise: a store that may bring a taken record back, or give it to two, allows a replay.
+func TestQUICEarlyDataNeedsTheStoresPromise(t *testing.T) {
+	for _, promise := range []reprise.TakePromise{{}, {Atomic: true}, {Durable: true}, {Atomic: true, Durable: true}} {
+		store := &promisingStore{new(memory.Store), promise}
+		cache, _ := newStoredCache(t, reprise.Options{Keys: reprise.RandomFleetKeys()}, store)
+		_, client, server := quicConfigs(t, cache)
+		handshakeQUIC(t, client, server, nil)
+		if r := handshakeQUIC(t, client, server, nil); !r.resumed || r.earlyData != (promise.Atomic && promise.Durable) {
+			t.Errorf("%+v of a store that promises %+v", r, promise)
 		}
 	}
 }
