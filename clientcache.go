@@ -29,8 +29,9 @@ type ClientCache struct {
 	cache *Cache
 	kind  [sha256.Size]byte
 
-	mu   sync.Mutex
-	next int // slot of the next TLS 1.3 session
+	mu      sync.Mutex
+	next    int      // slot of the next TLS 1.3 session
+	offered *Session // the TLS 1.2 session that Get returned last
 }
 
 // clientSlots is how many TLS 1.3 sessions a ClientCache keeps; one TLS 1.2 session lies in the slot behind them.
@@ -92,20 +93,29 @@ func (c *ClientCache) Get(string) (*tls.ClientSessionState, bool) {
 			continue
 		}
 		if state, err := clientState(f.session); err == nil {
-			c.cache.counters.hits.Add(1)
+			c.offer(f.session)
 			return state, true
 		}
 	}
 	return nil, false
 }
 
+// offer counts a session that is handed out, and remembers one that would be handed out again.
+func (c *ClientCache) offer(s *Session) {
+	c.cache.counters.hits.Add(1)
+	if s.SingleUse() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offered = s
+}
+
 // Put implements [tls.ClientSessionCache]. A nil state removes the TLS 1.2 session; those of TLS 1.3 are gone when they
 // were used.
 func (c *ClientCache) Put(_ string, state *tls.ClientSessionState) {
 	if state == nil {
-		if s := c.cache.Lookup(c.id(clientSlots)); s != nil {
-			c.cache.Remove(s)
-		}
+		c.removeOffered()
 		return
 	}
 	if c.cache.Mode()&ModeClient == 0 {
@@ -113,6 +123,20 @@ func (c *ClientCache) Put(_ string, state *tls.ClientSessionState) {
 	}
 	if s, err := c.session(state); err == nil {
 		c.cache.announce(s, confirmed)
+	}
+}
+
+// removeOffered removes the TLS 1.2 session, also if it is in the external cache alone.
+func (c *ClientCache) removeOffered() {
+	s := c.cache.Lookup(c.id(clientSlots))
+	c.mu.Lock()
+	if s == nil {
+		s = c.offered
+	}
+	c.offered = nil
+	c.mu.Unlock()
+	if s != nil {
+		c.cache.Remove(s)
 	}
 }
 

@@ -216,6 +216,31 @@ func TestClientCacheDropsWhatFailed(t *testing.T) {
 	}
 }
 
+// TestClientCacheDropsWhatFailedOfAnEarlierRun: else every run would offer the session that the server does not want.
+func TestClientCacheDropsWhatFailedOfAnEarlierRun(t *testing.T) {
+	certificate, roots := selfSigned(t, "server.example")
+	addr := echo(t, &tls.Config{Certificates: []tls.Certificate{certificate}, MaxVersion: tls.VersionTLS12})
+	keys, e := reprise.RandomFleetKeys(), new(external)
+	run := func() *tls.Config {
+		config := &tls.Config{RootCAs: roots, ServerName: "server.example"}
+		client, err := reprise.NewClientCache(clientProcess(t, keys, e), addr, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.ClientSessionCache = client
+		return config
+	}
+	dial(t, addr, run())
+	second := run().ClientSessionCache
+	if _, ok := second.Get(""); !ok {
+		t.Fatal("the second run has no session")
+	}
+	second.Put("", nil)
+	if _, ok := run().ClientSessionCache.Get(""); ok {
+		t.Error("the third run got the session that failed in the second")
+	}
+}
+
 func TestNewClientCacheRefuses(t *testing.T) {
 	client, server := newServer(t, reprise.Options{}), newServer(t, reprise.Options{})
 	client.SetMode(reprise.ModeClient)
