@@ -6,8 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"strings"
 	"time"
 
 	"github.com/reprise-tls/reprise"
@@ -30,6 +28,9 @@ var ErrOpaque = errors.New("sslsession: the session is in a form of its engine's
 // Set TicketAppData to nil for a smaller session that tells other software nothing of scope and lineage; what
 // it holds is lost then.
 func FromSession(s *reprise.Session) (*SSLSession, error) {
+	if s.ID().IsZero() {
+		return nil, errors.New("sslsession: a zero reprise.Session")
+	}
 	if len(s.Opaque()) > 0 {
 		return nil, ErrOpaque
 	}
@@ -146,7 +147,7 @@ func ToSession(x *SSLSession, f Foreign) (*reprise.Session, error) {
 		Lineage:              data.lineage,
 		Context:              x.SessionIDContext,
 		Scope:                data.scope,
-		ServerName:           canonicalServerName(string(x.ServerName)),
+		ServerName:           string(x.ServerName),
 		ALPN:                 string(x.ALPN),
 		TicketAgeAdd:         x.TicketAgeAdd,
 		MaxEarlyData:         x.MaxEarlyData,
@@ -279,14 +280,4 @@ func (x *SSLSession) lineageID() [16]byte {
 	h.Write(x.Secret) // of a fixed length
 	h.Write(x.SessionID)
 	return [16]byte(h.Sum(nil))
-}
-
-// canonicalServerName returns name as two spellings of one host name have in common. Literal addresses are no server
-// names (RFC 6066, section 3).
-func canonicalServerName(name string) string {
-	name = strings.TrimSuffix(name, ".")
-	if net.ParseIP(name) != nil {
-		return ""
-	}
-	return strings.ToLower(name)
 }

@@ -37,7 +37,7 @@
 //	[3]   PeerCertificate    PeerCertificates[0]     as it is, not parsed
 //	[4]   SessionIDContext   Context                 of other software: must be Foreign.Context
 //	[5]   VerifyResult       -                       lost; FromSession writes 1 (unspecified) beside [3]
-//	[6]   ServerName         ServerName              in lower case, without final dot; an address is dropped
+//	[6]   ServerName         ServerName              in lower case, without final dot
 //	[7]   PSKIdentityHint    -                       error
 //	[8]   PSKIdentity        -                       error
 //	[9]   TicketLifetimeHint -                       lost
@@ -69,8 +69,9 @@
 // certificate, in any scope. Share a store of these only among servers that trust each other and the store alike, and keep
 // sessions with client certificates or early data out of it.
 //
-// OpenSSL checks fewer things than Reprise when it resumes: not the server name, and only what its application put into the session ID
-// context. So give the servers that share sessions one context for each virtual host. OpenSSL notes the server name in the
+// OpenSSL checks fewer things than Reprise when it resumes: neither the server name, nor the client certificate again,
+// nor whether a session for single use was used before; only what its application put into the session ID context. So give
+// the servers that share sessions one context for each virtual host. OpenSSL notes the server name in the
 // session only if its application has acknowledged it; if yours doesn't, set ServerName before [ToSession], because
 // Reprise declines a session with another name than the client asks for, none included.
 package sslsession
