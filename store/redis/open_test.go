@@ -1,0 +1,122 @@
+package redisstore_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	redisstore "github.com/reprise-tls/reprise/store/redis"
+)
+
+// rights are all that a user of Redis needs, apart from those for its keys.
+var rights = []string{"resetchannels", "-@all", "+hello", "+select", "+ping", "+set", "+get", "+getdel", "+del", "+scan", "+pttl", "+unlink"}
+
+func TestPasswordAndRights(t *testing.T) {
+	server := startServer(t, "--requirepass", "pass/word")
+	at := "@" + server.address()
+	admin := open(t, "redis://:pass%2Fword"+at, redisstore.Options{})
+	if err := admin.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	client := newClient(t, server, "pass/word")
+	user := append([]string{"user", "on", ">secret", "~reprise:*"}, rights...)
+	if err := client.Do(t.Context(), client.B().Arbitrary("ACL", "SETUSER").Args(user...).Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, "redis://user:secret"+at+"/3", redisstore.Options{})
+	key := reprise.StoreKey{1}
+	if err := s.Put(t.Context(), key, []byte("record"), time.Hour); err != nil {
+		t.Errorf("Put: %v", err)
+	}
+	for name, call := range calls(s) {
+		if err := call(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, ok, err := admin.Get(t.Context(), key); ok || err != nil {
+		t.Errorf("the record of database 3 is in database 0: %v, %v", ok, err)
+	}
+
+	for _, test := range []struct{ url, prefix, want string }{
+		{"redis://:wrong" + at, "", "WRONGPASS"},
+		{"redis://" + server.address(), "", "NOAUTH"},
+		{"redis://user:secret" + at, "other:", "NOPERM"},
+	} {
+		s, err := redisstore.Open(test.url, redisstore.Options{Prefix: test.prefix})
+		if err == nil {
+			s.Close()
+		}
+		if !strings.Contains(fmt.Sprint(err), test.want) || strings.Contains(fmt.Sprint(err), "secret") {
+			t.Errorf("Open %s: %v, want %s", test.url, err, test.want)
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	a := newAuthority(t)
+	server := startServer(t, "--port", "0", "--tls-port", portArgument, "--tls-cert-file", a.cert, "--tls-key-file", a.key,
+		"--tls-ca-cert-file", a.cert, "--tls-auth-clients", "no", "--requirepass", "password")
+	url := "rediss://:password@" + server.address()
+	config := &tls.Config{RootCAs: a.roots, MinVersion: tls.VersionTLS12}
+	s := open(t, url, redisstore.Options{TLS: config})
+	if err := s.Put(t.Context(), reprise.StoreKey{1}, []byte("record"), time.Hour); err != nil {
+		t.Error(err)
+	}
+	if config.ServerName != "" {
+		t.Error("Open changed the caller's configuration")
+	}
+
+	var unknown x509.UnknownAuthorityError
+	if _, err := redisstore.Open(url, redisstore.Options{}); !errors.As(err, &unknown) {
+		t.Errorf("Open without the roots: %v, want UnknownAuthorityError", err)
+	}
+	var name x509.HostnameError
+	other := &tls.Config{RootCAs: a.roots, ServerName: "redis.example"}
+	if _, err := redisstore.Open(url, redisstore.Options{TLS: other}); !errors.As(err, &name) {
+		t.Errorf("Open with another server name: %v, want HostnameError", err)
+	}
+	if _, err := redisstore.Open("redis://:password@"+server.address(), redisstore.Options{}); err == nil {
+		t.Error("Open without TLS returned no error")
+	}
+}
+
+func TestUnsafe(t *testing.T) {
+	for _, url := range []string{
+		"redis://redis.example", "redis://:password@redis.example", "rediss://redis.example", "rediss://user@192.0.2.1",
+		"redis://192.0.2.1:6379", "redis://[2001:db8::1]", "redis://0.0.0.0", "redis://localhost.example", "redis://127.0.0.1.example",
+	} {
+		if _, err := redisstore.Open(url, redisstore.Options{Lazy: true}); !errors.Is(err, redisstore.ErrUnsafe) {
+			t.Errorf("Open %s: %v, want ErrUnsafe", url, err)
+		}
+	}
+	// This address reaches the loopback interface too, but does not look like it.
+	server := startServer(t)
+	open(t, fmt.Sprintf("redis://0.0.0.0:%d", server.port), redisstore.Options{Unsafe: true})
+	open(t, fmt.Sprintf("redis://localhost:%d", server.port), redisstore.Options{})
+}
+
+func TestURLsThatAreWrong(t *testing.T) {
+	for url, want := range map[string]string{
+		"":                                    "not a URL",
+		"127.0.0.1:6379":                      "not a URL",
+		"redis:///1":                          "not a URL",
+		"redis://:se/cr%zzet@127.0.0.1":       "not a URL",
+		"redis://user:secret@127.0.0.1:port":  "not a URL",
+		"http://user:secret@127.0.0.1":        `scheme "http"`,
+		"redis://user:secret@127.0.0.1/one":   `database "one"`,
+		"redis://user:secret@127.0.0.1/1/2":   `database "1/2"`,
+		"redis://user:secret@127.0.0.1/-1":    `database "-1"`,
+		"redis://user:secret@127.0.0.1/0?a=b": "settings",
+	} {
+		_, err := redisstore.Open(url, redisstore.Options{})
+		if !strings.Contains(fmt.Sprint(err), want) || strings.Contains(fmt.Sprint(err), "secret") {
+			t.Errorf("Open %s: %v, want %s", url, err, want)
+		}
+	}
+}

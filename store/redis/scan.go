@@ -1,0 +1,141 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/reprise-tls/reprise"
+)
+
+// page is how many keys Redis looks at in one command.
+const page = 500
+
+// Each implements [reprise.Iterator] with SCAN, and GET and PTTL for each key. It shows the records as they are when it
+// comes to them. While it runs it remembers 8 bytes of each key, since SCAN may return a key twice.
+func (s *Store) Each(ctx context.Context, f func(reprise.StoreKey, []byte, time.Time) bool) error {
+	seen := make(map[uint64]struct{})
+	return s.scan(ctx, func(names []string) (more bool, err error) {
+		keys := s.newKeys(names, seen)
+		if len(keys) == 0 {
+			return true, nil
+		}
+		answers, err := await(ctx, func() []rueidis.RedisResult { return s.client.DoMulti(ctx, s.reads(keys)...) })
+		if err != nil {
+			return false, err
+		}
+		for i, key := range keys {
+			record, expiry, ok, err := shown(answers[2*i], answers[2*i+1])
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return false, err
+			}
+			if ok && !f(key, record, expiry) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// Count implements [reprise.Counter] with SCAN: it makes Redis look at all of its keys, a page at a time.
+func (s *Store) Count(ctx context.Context) (n int, err error) {
+	seen := make(map[uint64]struct{})
+	err = s.scan(ctx, func(names []string) (bool, error) {
+		n += len(s.newKeys(names, seen))
+		return true, nil
+	})
+	return n, err
+}
+
+// Clear implements [reprise.Clearer] with SCAN and UNLINK. It removes all keys with the prefix, those of records put
+// meanwhile perhaps too.
+func (s *Store) Clear(ctx context.Context) (removed int, err error) {
+	err = s.scan(ctx, func(names []string) (bool, error) {
+		if len(names) == 0 {
+			return true, nil
+		}
+		answer, err := s.do(ctx, s.client.B().Unlink().Key(names...).Build())
+		if err != nil {
+			return false, err
+		}
+		n, err := answer.AsInt64()
+		removed += int(n)
+		return true, wrap(err)
+	})
+	return removed, err
+}
+
+// scan calls f with the names of all keys that have the prefix, page after page, until f wants no more.
+func (s *Store) scan(ctx context.Context, f func(names []string) (more bool, err error)) error {
+	for cursor := uint64(0); ; {
+		answer, err := s.do(ctx, s.client.B().Scan().Cursor(cursor).Match(escape(s.prefix)+"*").Count(page).Build())
+		if err != nil {
+			return err
+		}
+		entry, err := answer.AsScanEntry()
+		if err != nil {
+			return wrap(err)
+		}
+		more, err := f(entry.Elements)
+		if cursor = entry.Cursor; err != nil || !more || cursor == 0 {
+			return err
+		}
+	}
+}
+
+// escape quotes what has a meaning in patterns of Redis.
+func escape(prefix string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(prefix)
+}
+
+// newKeys returns the store keys in names that are not yet in seen, and adds them.
+func (s *Store) newKeys(names []string, seen map[uint64]struct{}) []reprise.StoreKey {
+	var keys []reprise.StoreKey
+	for _, name := range names {
+		key, ok := s.storeKey(name)
+		first := binary.NativeEndian.Uint64(key[:])
+		if _, again := seen[first]; !ok || again {
+			continue
+		}
+		seen[first] = struct{}{}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// storeKey is the reverse of name. ok is false for names that are not those of records.
+func (s *Store) storeKey(name string) (key reprise.StoreKey, ok bool) {
+	digits, ok := strings.CutPrefix(name, s.prefix)
+	if !ok || len(digits) != 2*len(key) || strings.ToLower(digits) != digits {
+		return key, false
+	}
+	_, err := hex.Decode(key[:], []byte(digits))
+	return key, err == nil
+}
+
+// reads returns the commands that read the records of keys and how long they have to live: two for each key.
+func (s *Store) reads(keys []reprise.StoreKey) []rueidis.Completed {
+	commands := make([]rueidis.Completed, 0, 2*len(keys))
+	for _, key := range keys {
+		name := s.name(key)
+		commands = append(commands, s.client.B().Get().Key(name).Build(), s.client.B().Pttl().Key(name).Build())
+	}
+	return commands
+}
+
+// shown returns what Each shows of a record. ok is false if it has gone since, or is none of ours: it has no expiry.
+func shown(get, pttl rueidis.RedisResult) (record []byte, expiry time.Time, ok bool, err error) {
+	answer, err := get.ToMessage()
+	record, ok, err = recordOf(answer, wrap(err))
+	if err != nil || !ok {
+		return nil, time.Time{}, false, err
+	}
+	left, err := pttl.AsInt64()
+	return record, time.Now().Add(time.Duration(left) * time.Millisecond), left > 0, wrap(err)
+}

@@ -1,0 +1,160 @@
+package redisstore_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	redisstore "github.com/reprise-tls/reprise/store/redis"
+)
+
+// A server is a redis-server of its own, on a free port of the loopback interface.
+type server struct {
+	t    *testing.T
+	args []string
+	port int
+	log  string
+	cmd  *exec.Cmd
+
+	starts int
+}
+
+// portArgument stands for the server's port in its arguments.
+const portArgument = "{port}"
+
+// startServer starts a server that forgets nothing when it is killed. It ends with the test.
+func startServer(t *testing.T, args ...string) *server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("redis-server is missing; install the Debian package redis-server")
+		}
+		t.Skip("redis-server is not installed; install the Debian package redis-server")
+	}
+	s := &server{t: t, port: freePort(t), log: filepath.Join(t.TempDir(), "log")}
+	s.args = append([]string{
+		"--port", portArgument, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--logfile", s.log,
+		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
+	}, args...)
+	for i := range s.args {
+		s.args[i] = strings.ReplaceAll(s.args[i], portArgument, fmt.Sprint(s.port))
+	}
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func (s *server) start() {
+	s.t.Helper()
+	s.cmd = exec.Command("redis-server", s.args...)
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.starts++
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		log, _ := os.ReadFile(s.log)
+		if bytes.Count(log, []byte("Ready to accept connections")) == s.starts {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("redis-server is not ready:\n%s", log)
+		}
+	}
+}
+
+func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// kill ends the server like a crash.
+func (s *server) kill() {
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+}
+
+// signal sends the server a signal: SIGSTOP makes it hang until SIGCONT.
+func (s *server) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func open(t *testing.T, url string, options redisstore.Options) *redisstore.Store {
+	t.Helper()
+	s, err := redisstore.Open(url, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// An authority is a certificate authority with one certificate for 127.0.0.1, in files for redis-server.
+type authority struct {
+	roots     *x509.CertPool
+	cert, key string
+}
+
+func newAuthority(t *testing.T) authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "redis"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := authority{roots: x509.NewCertPool(), cert: writePEM(t, "CERTIFICATE", der), key: writePEM(t, "PRIVATE KEY", keyDER)}
+	a.roots.AddCert(cert)
+	return a
+}
+
+func writePEM(t *testing.T, kind string, der []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "pem")
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

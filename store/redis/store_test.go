@@ -1,0 +1,218 @@
+package redisstore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/reprise-tls/reprise"
+	redisstore "github.com/reprise-tls/reprise/store/redis"
+	"github.com/reprise-tls/reprise/store/storetest"
+)
+
+func TestStore(t *testing.T) {
+	server := startServer(t)
+	var cases atomic.Int64
+	prefixes := make(map[reprise.Store]string)
+	openPrefix := func(t *testing.T, prefix string) reprise.Store {
+		s := open(t, "redis://"+server.address(), redisstore.Options{Prefix: prefix})
+		prefixes[s] = prefix
+		return s
+	}
+	storetest.Suite{
+		Open: func(t *testing.T) reprise.Store {
+			return openPrefix(t, fmt.Sprintf("case[%d]*?\\:", cases.Add(1)))
+		},
+		Reopen: func(t *testing.T, s reprise.Store) reprise.Store {
+			server.kill()
+			server.start()
+			return openPrefix(t, prefixes[s])
+		},
+		Second: func(t *testing.T, s reprise.Store) reprise.Store {
+			return openPrefix(t, prefixes[s])
+		},
+	}.Run(t)
+}
+
+func TestKeysAndLifetimesInRedis(t *testing.T) {
+	server := startServer(t)
+	client := newClient(t, server, "")
+	s := redisstore.New(client, redisstore.Options{})
+	if err := s.Put(t.Context(), reprise.StoreKey{0xab, 31: 1}, []byte("\x00record\r\n"), 1500*time.Microsecond+time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	name := "reprise:ab" + strings.Repeat("0", 60) + "01"
+	value, err := client.Do(t.Context(), client.B().Get().Key(name).Build()).ToString()
+	if value != "\x00record\r\n" || err != nil {
+		t.Errorf("the value under %s is %q, %v", name, value, err)
+	}
+	left, err := client.Do(t.Context(), client.B().Pttl().Key(name).Build()).AsInt64()
+	if left > 3_600_002 || left < 3_590_000 || err != nil {
+		t.Errorf("the key lives for %d ms more, %v; want an hour and 2 ms", left, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("Close closed the client of the caller: %v", err)
+	}
+}
+
+// TestForeignKeys checks that keys of others are neither shown nor counted nor cleared, not even those that a careless
+// pattern would match.
+func TestForeignKeys(t *testing.T) {
+	client := newClient(t, startServer(t), "")
+	digits := strings.Repeat("0", 64)
+	foreign := []string{"other:" + digits, "aXb:" + digits, "abc"}
+	ours := []string{"a*b:" + digits, "a*b:short", "a*b:" + strings.Repeat("G", 64)}
+	for _, name := range append(ours, foreign...) {
+		if err := client.Do(t.Context(), client.B().Set().Key(name).Value("x").Build()).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := redisstore.New(client, redisstore.Options{Prefix: "a*b:"})
+	if n, err := s.Count(t.Context()); n != 1 || err != nil {
+		t.Errorf("Count = %d, %v; want 1", n, err)
+	}
+	err := s.Each(t.Context(), func(key reprise.StoreKey, _ []byte, _ time.Time) bool {
+		t.Errorf("Each showed a key without a lifetime, which no Put has made: %x", key)
+		return true
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if n, err := s.Clear(t.Context()); n != len(ours) || err != nil {
+		t.Errorf("Clear = %d, %v; want %d", n, err, len(ours))
+	}
+	if n, err := client.Do(t.Context(), client.B().Dbsize().Build()).AsInt64(); n != int64(len(foreign)) || err != nil {
+		t.Errorf("%d keys are left, %v; want %d", n, err, len(foreign))
+	}
+}
+
+// TestServerDies checks that calls fail at once when the server is gone, and work again when it is back.
+func TestServerDies(t *testing.T) {
+	server := startServer(t)
+	s := open(t, "redis://"+server.address(), redisstore.Options{})
+	key, record := reprise.StoreKey{1}, []byte("record")
+	if err := s.Put(t.Context(), key, record, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	server.kill()
+	for name, call := range calls(s) {
+		begun := time.Now()
+		if err := call(t.Context()); err == nil || time.Since(begun) > time.Second {
+			t.Errorf("%s with a dead server: error %v after %v, want one at once", name, err, time.Since(begun))
+		}
+	}
+	server.start()
+	awaitPing(t, s)
+	if got, ok, err := s.Take(t.Context(), key); !ok || err != nil || !bytes.Equal(got, record) {
+		t.Errorf("Take = %q, %v, %v; want the record", got, ok, err)
+	}
+}
+
+// TestServerHangs checks that calls end with their contexts while the server does not answer: on connections that it has,
+// and on ones that it would have to accept.
+func TestServerHangs(t *testing.T) {
+	server := startServer(t)
+	s := open(t, "redis://"+server.address(), redisstore.Options{})
+	fresh, err := redisstore.Open("redis://"+server.address(), redisstore.Options{Lazy: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fresh.Close()
+	server.signal(syscall.SIGSTOP)
+	defer server.signal(syscall.SIGCONT)
+	for _, s := range []*redisstore.Store{s, fresh} {
+		for name, call := range calls(s) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			begun := time.Now()
+			err := call(ctx)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > time.Second {
+				t.Errorf("%s with a hanging server: error %v after %v, want DeadlineExceeded at once", name, err, time.Since(begun))
+			}
+		}
+	}
+	server.signal(syscall.SIGCONT)
+	awaitPing(t, s)
+	awaitPing(t, fresh)
+}
+
+// TestSilentServer checks the same for a server that accepts connections and never says a word.
+func TestSilentServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	begun := time.Now()
+	if _, err := redisstore.Open("redis://"+l.Addr().String(), redisstore.Options{}); err == nil || time.Since(begun) > 10*time.Second {
+		t.Errorf("Open: error %v after %v", err, time.Since(begun))
+	}
+}
+
+func TestLazy(t *testing.T) {
+	server := startServer(t)
+	server.kill()
+	if _, err := redisstore.Open("redis://"+server.address(), redisstore.Options{}); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Open: %v, want ECONNREFUSED", err)
+	}
+	s, err := redisstore.Open("redis://"+server.address(), redisstore.Options{Lazy: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("Ping of a server that is not there returned no error")
+	}
+	server.start()
+	awaitPing(t, s)
+}
+
+func awaitPing(t *testing.T, s *redisstore.Store) {
+	t.Helper()
+	var err error
+	for range 500 {
+		if err = s.Ping(t.Context()); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("the store does not work again: %v", err)
+}
+
+func calls(s *redisstore.Store) map[string]func(context.Context) error {
+	key := reprise.StoreKey{2}
+	return map[string]func(context.Context) error{
+		"Put":    func(ctx context.Context) error { return s.Put(ctx, key, []byte("record"), time.Hour) },
+		"Get":    func(ctx context.Context) error { _, _, err := s.Get(ctx, key); return err },
+		"Take":   func(ctx context.Context) error { _, _, err := s.Take(ctx, key); return err },
+		"Delete": func(ctx context.Context) error { return s.Delete(ctx, key) },
+		"Count":  func(ctx context.Context) error { _, err := s.Count(ctx); return err },
+		"Clear":  func(ctx context.Context) error { _, err := s.Clear(ctx); return err },
+		"Ping":   s.Ping,
+	}
+}
+
+func newClient(t *testing.T, server *server, password string) rueidis.Client {
+	t.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress:  []string{server.address()},
+		Password:     password,
+		DisableCache: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
