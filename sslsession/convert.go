@@ -85,7 +85,7 @@ func presentIfAny(s string) []byte {
 // Foreign is what [ToSession] must be told about sessions of other software, which know neither scope nor lineage. The zero
 // value accepts none: only sessions that [FromSession] has made, and those that OpenSSL has made from them by resumption.
 type Foreign struct {
-	// Scope is the scope that the session may be resumed in; required.
+	// Scope is the scope that the session may be resumed in; required. [reprise.ScopeOf] makes it of a configuration.
 	Scope reprise.Scope
 	// Context is the session ID context that belongs to Scope. A session with another is an error, as it would be
 	// declined in OpenSSL.

@@ -19,7 +19,8 @@ func ExampleToSession() {
 	if err != nil {
 		panic(err)
 	}
-	scope := reprise.Scope{1} // of the connections that may resume it
+	// The connections that may resume it: without server name and client certificate.
+	scope := reprise.ScopeOf(reprise.ConnectionInfo{Context: []byte("t")})
 	s, err := sslsession.ToSession(x, sslsession.Foreign{Scope: scope, Context: []byte("t")})
 	if err != nil {
 		panic(err)
