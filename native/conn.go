@@ -56,6 +56,7 @@ type Conn struct {
 // endingRecord is what is seen of a connection's end.
 type endingRecord struct {
 	closeNotifySent, closeNotifyReceived, fatalAlert atomic.Bool
+	peerGone                                         atomic.Bool // reading has ended
 	closed                                           atomic.Bool
 }
 
@@ -181,6 +182,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 		if err := c.readRecord(); err != nil {
 			if !isTemporary(err) {
 				c.readErr = err
+				c.ending.peerGone.Store(true)
 			}
 			return 0, err
 		}
@@ -321,7 +323,8 @@ func (c *Conn) closeNotify() error {
 	return nil
 }
 
-// Close sends close_notify, if nothing else is just being written, and closes the connection.
+// Close sends close_notify, if nothing else is just being written, and closes the connection. If a write is under way, and
+// the peer has gone by itself, nobody misses the close_notify, and the end counts as clean.
 func (c *Conn) Close() error {
 	if c.ending.closed.Swap(true) {
 		return net.ErrClosed
@@ -330,10 +333,11 @@ func (c *Conn) Close() error {
 		_ = c.closeNotify()
 		c.writeMu.Unlock()
 	}
+	wasPeerGone := c.ending.peerGone.Load()
 	err := c.raw.Close()
 	if c.handshakeDone.Load() && c.connection != nil {
 		c.connection.End(reprise.Ending{
-			CloseNotifySent:     c.ending.closeNotifySent.Load(),
+			CloseNotifySent:     c.ending.closeNotifySent.Load() || wasPeerGone,
 			CloseNotifyReceived: c.ending.closeNotifyReceived.Load(),
 			FatalAlert:          c.ending.fatalAlert.Load(),
 		})
