@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 //	admin NAME METHOD PATH CODE  make a request of the admin interface
 //	cert DIR NAME...             make a self-signed certificate for server names, or with the name client: a client's
 //	echo NAME                    start a backend that echoes bytes and sets $NAME to its address
+//	redis NAME                   start a Redis server with the password "hunter2" and set $NAME to its address;
+//	                             redis -stop NAME kills it
 //	web NAME                     start an HTTP backend that answers with headers it got and sets $NAME to its address
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -30,6 +32,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               setup,
+		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":  cmdServe,
 			"signal": cmdSignal,
@@ -41,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"admin":  cmdAdmin,
 			"cert":   cmdCert,
 			"echo":   cmdEcho,
+			"redis":  cmdRedis,
 			"web":    cmdWeb,
 		},
 	})

@@ -27,12 +27,13 @@ const patience = 15 * time.Second
 type world struct {
 	servers map[string]*server
 	clients map[string]*client
+	redis   map[string]*exec.Cmd
 }
 
 type worldKey struct{}
 
 func setup(env *testscript.Env) error {
-	env.Values[worldKey{}] = &world{servers: map[string]*server{}, clients: map[string]*client{}}
+	env.Values[worldKey{}] = &world{servers: map[string]*server{}, clients: map[string]*client{}, redis: map[string]*exec.Cmd{}}
 	return nil
 }
 

@@ -91,17 +91,17 @@ func (s *Set) ExpiresBefore(t time.Time) []*x509.Certificate {
 	return expired
 }
 
-// LoadPool reads the CA certificates of files in PEM; each file must have one at least.
-func LoadPool(files []string) (*x509.CertPool, error) {
+// LoadPool reads the CA certificates of files in PEM; each file must have one at least. flag is the setting that names
+// them.
+func LoadPool(files []string, flag string) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	for _, file := range files {
 		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, hint.With(fmt.Errorf("CA certificates: %w", err), "--client-ca names a PEM file with the certificates of the CAs")
+		if err == nil && !pool.AppendCertsFromPEM(pem) {
+			err = fmt.Errorf("%s has no certificate in PEM", file)
 		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, hint.With(fmt.Errorf("CA certificates: %s has no certificate in PEM", file),
-				"--client-ca names a PEM file with the certificates of the CAs")
+		if err != nil {
+			return nil, hint.With(fmt.Errorf("%s: %w", flag, err), "%s names a PEM file with the certificates of the CAs", flag)
 		}
 	}
 	return pool, nil

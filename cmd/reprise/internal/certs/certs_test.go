@@ -72,10 +72,10 @@ func TestLoadRefuses(t *testing.T) {
 			t.Errorf("%s: error %q does not name the file", name, err)
 		}
 	}
-	if _, err := certs.LoadPool([]string{good.Cert, garbage}); err == nil {
+	if _, err := certs.LoadPool([]string{good.Cert, garbage}, "--client-ca"); err == nil {
 		t.Error("LoadPool took a file without a certificate")
 	}
-	if _, err := certs.LoadPool([]string{good.Cert}); err != nil {
+	if _, err := certs.LoadPool([]string{good.Cert}, "--client-ca"); err != nil {
 		t.Errorf("LoadPool refused a certificate: %v", err)
 	}
 }

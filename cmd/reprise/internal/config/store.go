@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/certs"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/stores"
 )
@@ -20,6 +21,8 @@ type Store struct {
 	Store         string        `placeholder:"URL" help:"Where sessions are kept: memory: (gone with the process), file:DIR (embedded, for one server), redis://USER:PASSWORD@HOST:PORT/DB or rediss:// with TLS (for a fleet; a password is safer in the environment than in a flag). Default: file:STATE-DIR/sessions."`
 	FleetKey      string        `placeholder:"FILE" help:"Fleet key file. Default: STATE-DIR/fleet.key, made at the first start. Required with a redis store: the same on all nodes; make it with 'reprise key new'."`
 	LookupTimeout time.Duration `default:"50ms" placeholder:"DURATION" help:"How long the store lookups of one handshake may delay it. Default: ${default}."`
+	StorePrefix   string        `placeholder:"TEXT" help:"What the keys in redis begin with. Default: reprise:."`
+	StoreCA       string        `name:"store-ca" placeholder:"FILE" help:"CA certificates (PEM) that a rediss:// server is verified against. Default: those of the system."`
 	UnsafeStore   bool          `help:"Allow a redis store beyond loopback without TLS and password. Records are sealed, but whoever reaches it can delete or replay them."`
 
 	// URL is what Store means.
@@ -40,7 +43,15 @@ func (s *Store) check() error {
 	if s.URL, urlErr = stores.Parse(raw, s.UnsafeStore); urlErr != nil {
 		return hint.Join(urlErr, positive("--lookup-timeout", s.LookupTimeout))
 	}
-	return hint.Join(s.checkFleetKey(), positive("--lookup-timeout", s.LookupTimeout))
+	return hint.Join(s.checkFleetKey(), s.checkCA(), positive("--lookup-timeout", s.LookupTimeout))
+}
+
+func (s *Store) checkCA() error {
+	if s.StoreCA == "" {
+		return nil
+	}
+	_, err := certs.LoadPool([]string{s.StoreCA}, "--store-ca")
+	return err
 }
 
 func (s *Store) checkFleetKey() error {

@@ -58,7 +58,7 @@ func (t *TLS) checkFiles() error {
 		_, err := certs.Load(t.Pairs)
 		errs = append(errs, err)
 	}
-	_, err := certs.LoadPool(t.ClientCA)
+	_, err := certs.LoadPool(t.ClientCA, "--client-ca")
 	return hint.Join(append(errs, err)...)
 }
 

@@ -70,7 +70,7 @@ func (id *identity) reload() error {
 		ClientAuth:     id.settings.ClientAuthType,
 	}
 	if len(id.settings.ClientCA) > 0 {
-		if config.ClientCAs, err = certs.LoadPool(id.settings.ClientCA); err != nil {
+		if config.ClientCAs, err = certs.LoadPool(id.settings.ClientCA, "--client-ca"); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,13 @@ func (s *server) openCache() (closeAll func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.store, err = stores.Open(s.settings.Store.URL, s.log); err != nil {
+	s.store, err = stores.Open(s.settings.Store.URL, stores.Options{
+		Prefix: s.settings.Store.StorePrefix,
+		CA:     s.settings.Store.StoreCA,
+		Lazy:   true,
+		Logger: s.log,
+	})
+	if err != nil {
 		return nil, err
 	}
 	if err = s.checkKeyMark(keys); err == nil {
@@ -127,11 +133,13 @@ func (s *server) checkKeyMark(keys *reprise.FleetKeys) error {
 	ctx, cancel := context.WithTimeout(context.Background(), keyMarkTimeout)
 	defer cancel()
 	err := stores.CheckKeys(ctx, s.store, keys)
-	if err != nil && !errors.Is(err, stores.ErrOtherKeys) {
-		s.log.Warn("the store does not answer; connections make full handshakes until it does", "error", err)
-		return nil
+	if errors.Is(err, stores.ErrOtherKeys) {
+		return err
 	}
-	return err
+	if err != nil {
+		s.log.Warn("it could not be seen whether the fleet keys fit the store", "error", err)
+	}
+	return nil
 }
 
 // keepKeyMark renews the key mark, until ctx is done.

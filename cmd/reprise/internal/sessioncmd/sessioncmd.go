@@ -51,6 +51,8 @@ type Where struct {
 	Admin       string `placeholder:"ADDR" help:"Admin address of the running server. Default: unix:STATE-DIR/admin.sock."`
 	Store       string `env:"-" placeholder:"URL" help:"Store to open instead of asking a server: file:DIR, redis:// or rediss://."`
 	FleetKey    string `env:"-" placeholder:"FILE" help:"With --store: go on only if its sessions are sealed under this fleet key."`
+	StorePrefix string `placeholder:"TEXT" help:"What the keys in redis begin with. Default: reprise:."`
+	StoreCA     string `name:"store-ca" placeholder:"FILE" help:"CA certificates (PEM) that a rediss:// server is verified against. Default: those of the system."`
 	UnsafeStore bool   `help:"Allow a redis store beyond loopback without TLS and password."`
 	JSON        bool   `name:"json" env:"-" help:"Print JSON."`
 }
@@ -82,7 +84,7 @@ func (w *Where) openStore(ctx context.Context) (sessions.Source, func(), error) 
 	if err := stores.Exists(url); err != nil {
 		return nil, nil, err
 	}
-	store, err := stores.Open(url, slog.New(slog.DiscardHandler))
+	store, err := stores.Open(url, stores.Options{Prefix: w.StorePrefix, CA: w.StoreCA, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -44,7 +44,7 @@ func CheckKeys(ctx context.Context, s reprise.Store, keys *reprise.FleetKeys) er
 	}
 	return hint.With(fmt.Errorf("%w: theirs is %s, this one %s", ErrOtherKeys, strings.Join(theirs, ", "), strings.Join(ours, ", ")),
 		"give the --fleet-key of the server that made them; if that key is gone, or was removed on purpose, "+
-			"empty the store with 'reprise sessions flush --store URL'")
+			"empty the store with 'reprise sessions flush --store URL'; fleets with keys of their own need a --store, or a --store-prefix, of their own")
 }
 
 // MarkKeys writes which fleet keys the sessions of the store are sealed under.

@@ -3,6 +3,7 @@ package stores_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -14,14 +15,14 @@ import (
 
 func TestParse(t *testing.T) {
 	for raw, want := range map[string]stores.URL{
-		"memory:":                       {Kind: stores.Memory},
-		"file:sessions":                 {Kind: stores.File, Dir: "sessions"},
-		"file:/var/lib/x":               {Kind: stores.File, Dir: "/var/lib/x"},
-		"file:///var/lib/x":             {Kind: stores.File, Dir: "/var/lib/x"},
-		"redis://127.0.0.1:6379":        {Kind: stores.Redis},
-		"redis://localhost":             {Kind: stores.Redis},
-		"rediss://u:p@redis.example/3":  {Kind: stores.Redis},
-		"redis://:pw@[::1]:6379/0?x=pw": {Kind: stores.Redis},
+		"memory:":                      {Kind: stores.Memory},
+		"file:sessions":                {Kind: stores.File, Dir: "sessions"},
+		"file:/var/lib/x":              {Kind: stores.File, Dir: "/var/lib/x"},
+		"file:///var/lib/x":            {Kind: stores.File, Dir: "/var/lib/x"},
+		"redis://127.0.0.1:6379":       {Kind: stores.Redis},
+		"redis://localhost":            {Kind: stores.Redis},
+		"rediss://u:p@redis.example/3": {Kind: stores.Redis},
+		"redis://:pw@[::1]:6379/12":    {Kind: stores.Redis},
 	} {
 		u, err := stores.Parse(raw, false)
 		if err != nil || u.Kind != want.Kind || u.Dir != want.Dir {
@@ -33,6 +34,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, raw := range []string{
 		"", "sessions", "/var/lib", "memory:x", "file:", "file://host/dir", "mysql://x", "redis://", "redis:///0", "redis://%zz",
+		"redis://localhost/x", "redis://localhost/0?timeout=1s", "redis://localhost/-1",
 		"redis://redis.example", "redis://u:secret@redis.example", "rediss://redis.example", "rediss://user@redis.example",
 	} {
 		_, err := stores.Parse(raw, false)
@@ -105,14 +107,14 @@ func TestOpen(t *testing.T) {
 	if err := stores.Exists(u); err == nil {
 		t.Error("a folder that is not there exists")
 	}
-	s, err := stores.Open(u, nil)
+	s, err := stores.Open(u, stores.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := stores.Exists(u); err != nil {
 		t.Error(err)
 	}
-	_, err = stores.Open(u, nil)
+	_, err = stores.Open(u, stores.Options{})
 	if hinted := new(hint.Error); !errors.As(err, &hinted) {
 		t.Errorf("a store that is open: error %v, want one with a hint", err)
 	}
@@ -121,5 +123,33 @@ func TestOpen(t *testing.T) {
 	}
 	if err := stores.Close(&memory.Store{}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestOpenRedisThatDoesNotAnswer(t *testing.T) {
+	u, err := stores.Parse("redis://:secret@127.0.0.1:1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = stores.Open(u, stores.Options{})
+	if hinted := new(hint.Error); !errors.As(err, &hinted) || strings.Contains(err.Error(), "secret") {
+		t.Errorf("error %v, want one with a hint and without the password", err)
+	}
+	var log strings.Builder
+	s, err := stores.Open(u, stores.Options{Lazy: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatalf("lazy: %v", err)
+	}
+	if _, _, err := s.Get(t.Context(), stores.KeyMark); err == nil {
+		t.Error("a call of a server that is not there succeeded")
+	}
+	if err := stores.Close(s); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "does not answer") || strings.Contains(log.String(), "secret") {
+		t.Errorf("log: %s", log.String())
+	}
+	if _, err := stores.Open(u, stores.Options{Lazy: true, CA: "missing.pem"}); err == nil {
+		t.Error("a CA file that is not there was taken")
 	}
 }

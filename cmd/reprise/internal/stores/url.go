@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
@@ -76,6 +77,9 @@ func checkRedis(raw string, allowUnsafe bool) error {
 	if u.Hostname() == "" {
 		return hint.With(errors.New("store: the URL has no host"), urlHint)
 	}
+	if _, err := strconv.ParseUint("0"+strings.TrimPrefix(u.Path, "/"), 10, 16); err != nil || u.RawQuery != "" || u.Fragment != "" {
+		return hint.With(errors.New("store: after the host and the port only the number of a database may follow"), urlHint)
+	}
 	if allowUnsafe || isLoopback(u.Hostname()) {
 		return nil
 	}
@@ -108,6 +112,5 @@ func (u URL) String() string {
 		return "redis:"
 	}
 	parsed.User = nil
-	parsed.RawQuery = ""
 	return parsed.String()
 }

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// condition tells whether there is a Redis server. With CI set it is an error that there is none.
+func condition(name string) (bool, error) {
+	if name != "redis" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	_, err := exec.LookPath("redis-server")
+	if err != nil && os.Getenv("CI") != "" {
+		return false, errors.New("no redis-server, which Debian has in the package of this name")
+	}
+	return err == nil, nil
+}
+
+func cmdRedis(ts *testscript.TestScript, _ bool, args []string) {
+	redis := of(ts).redis
+	if args[0] == "-stop" {
+		stop(redis[args[1]])
+		return
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	addr := l.Addr().String()
+	ts.Check(l.Close())
+	_, port, _ := net.SplitHostPort(addr)
+
+	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--requirepass", "hunter2",
+		"--save", "", "--appendonly", "no", "--dir", ts.MkAbs("."))
+	ts.Check(cmd.Start())
+	redis[args[0]] = cmd
+	ts.Defer(func() { stop(cmd) })
+	ts.Setenv(args[0], addr)
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("redis-server does not listen: %v", err)
+		}
+	}
+}
+
+func stop(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
