@@ -110,8 +110,8 @@ func (s *server) wait(signals <-chan os.Signal) error {
 				s.reloadFleetKeys()
 				continue
 			}
-			s.log.Info("stopping", "signal", sig.String())
 			signal.Reset(syscall.SIGTERM, syscall.SIGINT) // a second one ends the process
+			s.log.Info("stopping", "signal", sig.String())
 			s.drain()
 			return nil
 		case err := <-s.failed:
