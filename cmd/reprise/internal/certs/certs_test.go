@@ -124,19 +124,22 @@ func TestWatchSeesEachChange(t *testing.T) {
 	watcher := certs.Watch([]string{link})
 	go watcher.Run(ctx, 10*time.Millisecond, func() { changed <- struct{}{} })
 
-	for name, change := range map[string]func(){
-		"written": func() { write(target, "22") },
-		"linked elsewhere": func() {
+	for _, change := range []struct {
+		name string
+		make func()
+	}{
+		{"written", func() { write(target, "22") }},
+		{"linked elsewhere", func() {
 			write(filepath.Join(dir, "other"), "333")
 			_ = os.Symlink(filepath.Join(dir, "other"), filepath.Join(dir, "new"))
 			_ = os.Rename(filepath.Join(dir, "new"), link)
-		},
+		}},
 	} {
-		change()
+		change.make()
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			t.Fatalf("%s: not seen", name)
+			t.Fatalf("%s: not seen", change.name)
 		}
 	}
 	select {
