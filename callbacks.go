@@ -167,6 +167,10 @@ func (c *Cache) callRemove(s *Session, why Removal, resident bool) {
 	if f == nil {
 		return
 	}
+	if why.Final() {
+		c.internal.beginRemoval(&s.id)
+		defer c.internal.endRemoval(&s.id)
+	}
 	defer c.guard("remove", nil)
 	f(c, s, why, resident)
 }

@@ -170,6 +170,23 @@ func TestDeclinedSessionOfGetIsNotKept(t *testing.T) {
 	}
 }
 
+// TestLookupWhileRemoving: the external cache has the session until the remove callback returns.
+func TestLookupWhileRemoving(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	session := s.full()
+	s.SetGetCallback(func(context.Context, reprise.SessionID) (*reprise.Session, error) { return session, nil })
+	s.SetRemoveCallback(func(*reprise.Cache, *reprise.Session, reprise.Removal, bool) {
+		s.expectOffer(session, reprise.Unknown)
+		s.SetGetCallback(nil) // deleted
+	})
+	s.Remove(session)
+	if s.Stats().Number != 0 {
+		t.Error("the removed session came back")
+	}
+	s.SetGetCallback(func(context.Context, reprise.SessionID) (*reprise.Session, error) { return session, nil })
+	s.expectOffer(session, reprise.Resumed) // put there again
+}
+
 func TestRemovalDuringLookupVoidsItsResult(t *testing.T) {
 	here, there := newServer(t, reprise.Options{}), newServer(t, reprise.Options{})
 	session := there.full()

@@ -248,6 +248,24 @@ func TestSingleUseRace(t *testing.T) {
 	}
 }
 
+// TestSingleUseWhileRemoving: the external cache still has the session while the remove callback of its first use runs.
+func TestSingleUseWhileRemoving(t *testing.T) {
+	s := newServer(t, reprise.Options{SingleUse: true})
+	session := s.full()
+	s.SetGetCallback(func(context.Context, reprise.SessionID) (*reprise.Session, error) { return session, nil })
+	var second reprise.Reason
+	s.SetRemoveCallback(func(*reprise.Cache, *reprise.Session, reprise.Removal, bool) {
+		s.SetRemoveCallback(func(*reprise.Cache, *reprise.Session, reprise.Removal, bool) {})
+		second = s.offer(session)
+		s.SetGetCallback(nil) // deleted
+	})
+	s.expectOffer(session, reprise.Resumed)
+	if second != reprise.Unknown {
+		t.Errorf("a second use ended in %q", second)
+	}
+	s.expectOffer(session, reprise.Unknown)
+}
+
 func TestTake(t *testing.T) {
 	s := newServer(t, reprise.Options{SingleUse: true})
 	session := s.full()

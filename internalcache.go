@@ -281,7 +281,7 @@ func (c *internalCache) removeExpired(id *SessionID, now milliseconds) *Session 
 }
 
 // takeOnce removes the session id for single use, if nobody has removed it since the mark. Of several callers whose
-// marks are older than the first removal, the first wins.
+// marks are older than the end of the first removal, the first wins. endRemoval must be called for it.
 func (c *internalCache) takeOnce(id *SessionID, since mark) (session *Session, resident, taken bool) {
 	s, fingerprint := c.locate(id)
 	s.mu.Lock()
@@ -289,7 +289,7 @@ func (c *internalCache) takeOnce(id *SessionID, since mark) (session *Session, r
 	if s.removals.has(fingerprint, since) {
 		return nil, false, false
 	}
-	s.removals.add(fingerprint)
+	s.removals.begin(fingerprint)
 	at := s.index.find(fingerprint, &s.cells, id)
 	if at == noSlot {
 		return nil, false, true
@@ -476,11 +476,42 @@ func (c *internalCache) removedSince(id *SessionID, since mark) bool {
 	return s.removals.has(fingerprint, since)
 }
 
+// beginRemoval notes that the session id is being removed from the external cache too. Until endRemoval is called, and
+// for lookups that began before that, it counts as removed, whether or not it is still found there.
+func (c *internalCache) beginRemoval(id *SessionID) {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removals.begin(fingerprint)
+}
+
+func (c *internalCache) endRemoval(id *SessionID) {
+	s, fingerprint := c.locate(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removals.end(fingerprint)
+}
+
 // A removalLog remembers the last removals that concern other holders of a session too, so that a lookup that began
-// before does not bring the session back.
+// before, or meanwhile, does not bring the session back.
 type removalLog struct {
-	now    mark
-	recent [128]uint64 // fingerprints; that of removal number n is at n modulo 128
+	now      mark
+	recent   [256]uint64    // fingerprints; that of removal number n is at n modulo 256
+	underWay map[uint64]int // how many removals of each fingerprint have begun and not ended
+}
+
+func (l *removalLog) begin(fingerprint uint64) {
+	if l.underWay == nil {
+		l.underWay = make(map[uint64]int)
+	}
+	l.underWay[fingerprint]++
+}
+
+func (l *removalLog) end(fingerprint uint64) {
+	if l.underWay[fingerprint]--; l.underWay[fingerprint] == 0 {
+		delete(l.underWay, fingerprint)
+	}
+	l.add(fingerprint)
 }
 
 func (l *removalLog) add(fingerprint uint64) {
@@ -490,7 +521,7 @@ func (l *removalLog) add(fingerprint uint64) {
 
 // has reports whether a removal was logged since the mark. It says yes too if that was too long ago to know.
 func (l *removalLog) has(fingerprint uint64, since mark) bool {
-	if l.now-since > mark(len(l.recent)) {
+	if l.underWay[fingerprint] > 0 || l.now-since > mark(len(l.recent)) {
 		return true
 	}
 	for n := since; n < l.now; n++ {

@@ -73,6 +73,7 @@ func (c *Cache) take(f found, external func() context.Context) Reason {
 		if !taken {
 			return Used
 		}
+		defer c.internal.endRemoval(&s.id)
 		c.removedUsed(s, old, resident)
 		return Resumed
 	}
