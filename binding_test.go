@@ -723,6 +723,30 @@ func TestCloseOfADeadStoreSaysWhatIsLost(t *testing.T) {
 }
 
 // TestCloseWithOpenBreaker also ends its probing. A goroutine left behind fails the test.
+// TestFlushAfterClose: what was given up is not waited for.
+func TestFlushAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		store.beforeCall(fail, allMethods...)
+		n := newNode(t, store, nil, oneWriter)
+		n.remove(n.make(), reprise.RemovedExplicitly)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		waiting := make(chan error)
+		go func() { waiting <- n.StoreBinding.Flush(t.Context()) }()
+		if n.StoreBinding.Close(ctx) == nil {
+			t.Error("a lost delete is no error")
+		}
+		closed := time.Now()
+		if err := <-waiting; err == nil || time.Since(closed) > 0 {
+			t.Errorf("a Flush under way: %v after %v", err, time.Since(closed))
+		}
+		if err := n.StoreBinding.Flush(t.Context()); err != nil || time.Since(closed) > 0 {
+			t.Errorf("Flush: %v after %v", err, time.Since(closed))
+		}
+	})
+}
+
 func TestCloseWithOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{}

@@ -34,6 +34,7 @@ type writeBehind struct {
 	failing     bool // the last write failed
 	closed      bool
 	stopped     bool
+	gaveUp      bool          // on what was not written when it stopped
 	empty       chan struct{} // if not nil, closed when entries is empty
 	working     sync.WaitGroup
 	lookups     map[StoreKey]*storeLookup
@@ -298,6 +299,10 @@ func (w *writeBehind) settle(e *writeEntry, write *storeWrite, err error) {
 
 func (w *writeBehind) remove(e *writeEntry) {
 	delete(w.entries, e.key)
+	w.tellIfEmpty()
+}
+
+func (w *writeBehind) tellIfEmpty() {
 	if len(w.entries) == 0 && w.empty != nil {
 		close(w.empty)
 		w.empty = nil
@@ -312,11 +317,21 @@ func (w *writeBehind) flush(ctx context.Context) error {
 	}
 	select {
 	case <-empty:
-		return nil
+		return w.outcome()
 	case <-ctx.Done():
 		puts, deletes := w.length()
 		return fmt.Errorf("reprise: %d puts and %d deletes are not written to the store: %w", puts, deletes, ctx.Err())
 	}
+}
+
+// outcome returns an error if the queue is empty because it was given up.
+func (w *writeBehind) outcome() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gaveUp {
+		return fmt.Errorf("%w: the binding was closed before all was written", ErrStoreUnavailable)
+	}
+	return nil
 }
 
 func (w *writeBehind) whenEmpty() <-chan struct{} {
@@ -370,6 +385,8 @@ func (w *writeBehind) stop() {
 	defer w.mu.Unlock()
 	w.counts.PutsDropped += uint64(puts)
 	w.counts.DeletesLost += uint64(deletes)
+	w.gaveUp = puts+deletes > 0
 	clear(w.entries)
 	w.first, w.last, w.bytes = nil, nil, 0
+	w.tellIfEmpty()
 }
