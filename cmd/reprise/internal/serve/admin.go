@@ -80,6 +80,7 @@ type fleetKey struct {
 }
 
 type settings struct {
+	Engine         string  `json:"engine"`
 	Mode           string  `json:"mode"`
 	CacheSize      int     `json:"cache_size"`
 	TimeoutSeconds float64 `json:"timeout_seconds"`
@@ -112,6 +113,7 @@ func (s *server) status() status {
 		Certificates: s.certificates(),
 		FleetKeys:    describeKeys(s.cache.Keys()),
 		Settings: settings{
+			Engine:         s.settings.Listening.Engine,
 			Mode:           s.settings.Cache.Mode,
 			CacheSize:      s.cache.Size(),
 			TimeoutSeconds: s.cache.Timeout().Seconds(),
