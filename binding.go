@@ -64,7 +64,8 @@ type StoreOptions struct {
 // # Clocks
 //
 // Stores are told lifetimes, not times. A session's own times are those of the node that made it, so on a node whose
-// clock is ahead it ends earlier by the difference.
+// clock is ahead it ends earlier by the difference. Clocks may differ by an hour: a session that was made further in the
+// future does not resume.
 type StoreBinding struct {
 	cache      *Cache
 	store      Store

@@ -351,6 +351,21 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// TestSessionOfTheFuture: a clock that is put back, or another node's that is ahead, makes no session live longer.
+func TestSessionOfTheFuture(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	session := s.full()
+	s.pass(-time.Hour)
+	s.expectOffer(session, reprise.Resumed)
+	s.pass(-time.Millisecond)
+	s.expectOffer(session, reprise.Expired)
+	s.pass(-365 * 24 * time.Hour)
+	s.expectOffer(session, reprise.Expired)
+	s.pass(365*24*time.Hour + time.Hour)
+	s.expectOffer(session, reprise.Resumed)
+	s.expectRemoved()
+}
+
 func TestRemove(t *testing.T) {
 	s := newServer(t, reprise.Options{})
 	session := s.full()

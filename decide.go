@@ -22,8 +22,9 @@ func (n *Connection) decide(s *Session, offer *Offer, now milliseconds) (reason 
 	if s.profile.scope != n.scope {
 		return OtherScope, nil
 	}
-	// The age of a session may be all of its timeout; that of its lineage is at most 7 days.
-	if now > s.expiry() {
+	// The age of a session may be all of its timeout; that of its lineage is at most 7 days. One of the future would live
+	// longer by what a clock has been put back, or another node's is ahead.
+	if now > s.expiry() || s.created-now > maxClockSkew {
 		return Expired, nil
 	}
 	if s.version == tls.VersionTLS12 {

@@ -32,8 +32,6 @@ const (
 	maxFleetKeyFile = 64 << 10
 	// maxFleetKeys bounds the keys of a file: each of them costs an HMAC for every ID that none of them made.
 	maxFleetKeys = 16
-	// fleetKeyGrace is for how long after its last session has ended a key is kept: how much clocks of nodes may differ.
-	fleetKeyGrace = time.Hour
 )
 
 // ParseFleetKeys reads the text of a fleet key file: one key a line, in the form
@@ -229,7 +227,7 @@ func rotateFleetKeys(text []byte, now, currentFrom time.Time) (string, error) {
 // over reports whether all sessions under a key have ended: it was replaced longer ago than any lineage can last.
 func (k *FleetKeys) over(name string, now time.Time) bool {
 	at := slices.IndexFunc(k.keys, func(key *fleetKey) bool { return key.name == name })
-	return at > 0 && now.After(k.keys[at-1].currentFrom.Add(MaxLineage+fleetKeyGrace))
+	return at > 0 && now.After(k.keys[at-1].currentFrom.Add(MaxLineage+maxClockSkew.duration()))
 }
 
 // newFleetKeyLine makes a key.

@@ -12,7 +12,8 @@ const (
 	Resumed
 	// Unknown: neither the internal cache nor the external cache has a session of that ID.
 	Unknown
-	// Expired: the session is past its timeout, or its lineage past its end.
+	// Expired: the session is past its timeout, or its lineage past its end, or it was made more than an hour in the
+	// future, by a clock that was put back since or is ahead.
 	Expired
 	// Version: the session belongs to another protocol version than the one negotiated.
 	Version

@@ -92,6 +92,9 @@ type Lineage struct {
 // MaxLineage is the longest that a client may go on resuming after a full handshake (RFC 8446, section 4.6.1).
 const MaxLineage = 7 * 24 * time.Hour
 
+// maxClockSkew is by how much clocks of nodes may differ, an hour.
+const maxClockSkew milliseconds = 60 * 60 * 1000
+
 type lineage struct {
 	id         [16]byte
 	start, end milliseconds
