@@ -59,7 +59,8 @@ type ConnectionInfo struct {
 	// ClientCAs are the roots that client certificates are verified against. nil means the system's.
 	ClientCAs *x509.CertPool
 	// VerifyPeerCertificate, if not nil, must accept the client chain of a session before it is resumed, as
-	// in [tls.Config].
+	// in [tls.Config]. [Connection.Lookup] calls it, when the peer has not proved yet that it has the session: it must
+	// not take the client for present.
 	VerifyPeerCertificate func(rawCerts [][]byte, verifiedChains [][]*x509.Certificate) error
 	// CertificateTime is the time that certificates are verified at; nil means the cache's clock.
 	CertificateTime func() time.Time
@@ -71,8 +72,8 @@ type ConnectionInfo struct {
 // context. Without one, a session could carry a client's identity where it was never meant to.
 var ErrContextRequired = errors.New("reprise: client certificates need a session ID context; set Options.Context")
 
-// Accept begins a server connection. The deadline of its lookups begins at the first of them; they end with ctx at the
-// latest. An error means that the connection must go on without resumption and without sessions.
+// Accept begins a server connection. The deadline of its lookups begins when the external cache is first asked; they end
+// with ctx at the latest. An error means that the connection must go on without resumption and without sessions.
 func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, error) {
 	c.counters.accept.Add(1)
 	if c.internal.closed.Load() {

@@ -14,7 +14,9 @@
 //
 // crypto/tls asks for a session before it has verified that the client knows its secret (the PSK binder of TLS 1.3, the
 // Finished of TLS 1.2). A session for single use is therefore taken by whoever offers its ID, and IDs travel in clear:
-// an observer can spoil the resumption of others, though not use it.
+// an observer can spoil the resumption of others, though not use it. So can it make config.VerifyPeerCertificate be
+// called with the chain of a client that is not there; VerifyConnection is called when the client has proved itself in
+// TLS 1.3, and before its Finished in TLS 1.2.
 //
 // # Limits of crypto/tls
 //
