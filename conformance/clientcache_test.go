@@ -21,24 +21,19 @@ import (
 
 // TestClientCache: a command that runs for a moment resumes what an earlier run of it has stored.
 func TestClientCache(t *testing.T) {
-	t.Parallel()
-	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
-		t.Run(tls.VersionName(version), func(t *testing.T) {
-			t.Parallel()
-			files := harness.NewFiles(t)
-			server := harness.StartServer(t, files)
-			settings := cachingClient{Addr: server.Addr, Version: version, CA: files.CA, Dir: t.TempDir()}
-			before := settings.run(t)
-			before.isFull(t, "not-offered")
-			for range 3 {
-				now := settings.run(t)
-				now.isOf(t, before)
-				before = now
-			}
-			settings.Addr = harness.StartServer(t, files).Addr
-			settings.run(t).isFull(t, "not-offered") // another server's sessions are not for this one
-		})
-	}
+	forEachVariant(t, func(t *testing.T, s settings) {
+		c := cachingClient{Addr: s.serve(t).Addr, Version: s.version, CA: s.files.CA, Dir: t.TempDir()}
+		notOffered := program{randomID: true}.notOffered(s.variant)
+		before := c.run(t)
+		before.isFull(t, notOffered)
+		for range 3 {
+			now := c.run(t)
+			now.isOf(t, before)
+			before = now
+		}
+		c.Addr = s.serve(t).Addr
+		c.run(t).isFull(t, notOffered) // another server's sessions are not for this one
+	})
 }
 
 // clientEnv has the settings of the client that this test binary is, if it is set.

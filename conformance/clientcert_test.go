@@ -20,11 +20,11 @@ func TestClientCertificate(t *testing.T) {
 	wanted := func(p program) bool { return isAsTold(p) || p.name == "curl" }
 	forEachClient(t, wanted, func(t *testing.T, p program, s settings) {
 		root := certtest.NewAuthority(t, "client root")
-		server := harness.StartServer(t, s.files, "--client-ca", harness.WriteAuthorities(t, root), "--context", "shop")
+		server := s.serve(t, "--client-ca", harness.WriteAuthorities(t, root), "--context", "shop")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA, certificate: newKeyPair(t, root)}
 		first := c.connect(t, r)
-		first.isFull(t, "not-offered")
+		first.isFull(t, p.notOffered(s.variant))
 		second := c.connect(t, r)
 		second.isOf(t, first)
 		server.Stop()
@@ -49,10 +49,10 @@ func testTrustWithdrawn(t *testing.T, newName, reason string) {
 	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
 		before, after := certtest.NewAuthority(t, "client root"), certtest.NewAuthority(t, newName)
 		file := harness.WriteAuthorities(t, before)
-		server := harness.StartServer(t, s.files, "--client-ca", file, "--context", "shop")
+		server := s.serve(t, "--client-ca", file, "--context", "shop")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA, certificate: newKeyPair(t, before)}
-		c.connect(t, r).isFull(t, "not-offered")
+		c.connect(t, r).isFull(t, p.notOffered(s.variant))
 
 		harness.Write(t, file, harness.PEM(after))
 		server.Reload()

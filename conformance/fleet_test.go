@@ -16,14 +16,14 @@ type fleet struct {
 	to    atomic.Int32
 }
 
-func startFleet(t *testing.T, files *harness.Files, flags ...string) *fleet {
+func startFleet(t *testing.T, s settings, flags ...string) *fleet {
 	t.Helper()
 	key := filepath.Join(t.TempDir(), "fleet.key")
 	f := &fleet{redis: harness.StartRedis(t)}
 	harness.Reprise(t, "key", "new", key)
 	for i, name := range []string{"one", "two"} {
 		all := append([]string{"--node", name, "--store", f.redis.URL, "--fleet-key", key}, flags...)
-		f.nodes[i] = harness.StartServer(t, files, all...)
+		f.nodes[i] = s.serve(t, all...)
 	}
 	f.addr = harness.Relay(t, func() string { return f.nodes[f.to.Load()].Addr })
 	return f
@@ -32,11 +32,11 @@ func startFleet(t *testing.T, files *harness.Files, flags ...string) *fleet {
 // TestFleet: a session of one server resumes on the other, which need not have been there when it was made.
 func TestFleet(t *testing.T) {
 	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
-		f := startFleet(t, s.files)
+		f := startFleet(t, s)
 		c := p.start(t, s)
 		r := request{addr: f.addr, name: harness.NameA}
 		first := c.connect(t, r)
-		first.isFull(t, "not-offered")
+		first.isFull(t, p.notOffered(s.variant))
 		f.nodes[0].AwaitStored(1)
 		f.nodes[0].Kill()
 		f.to.Store(1)
@@ -58,10 +58,10 @@ func TestFleet(t *testing.T) {
 // TestSingleUseInFleet: what was used on one server is gone on the other.
 func TestSingleUseInFleet(t *testing.T) {
 	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
-		f := startFleet(t, s.files, "--single-use")
+		f := startFleet(t, s, "--single-use")
 		c := p.start(t, s)
 		again := request{addr: f.addr, name: harness.NameA, keep: true}
-		c.connect(t, request{addr: f.addr, name: harness.NameA}).isFull(t, "not-offered")
+		c.connect(t, request{addr: f.addr, name: harness.NameA}).isFull(t, p.notOffered(s.variant))
 		f.nodes[0].AwaitStored(1)
 		f.to.Store(1)
 		c.connect(t, again).isResumed(t)
@@ -74,10 +74,10 @@ func TestSingleUseInFleet(t *testing.T) {
 // TestDeadStore: without its store a server makes full handshakes, and resumes what it knows by itself.
 func TestDeadStore(t *testing.T) {
 	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
-		f := startFleet(t, s.files)
+		f := startFleet(t, s)
 		c := p.start(t, s)
 		r := request{addr: f.addr, name: harness.NameA}
-		c.connect(t, r).isFull(t, "not-offered")
+		c.connect(t, r).isFull(t, p.notOffered(s.variant))
 		f.nodes[0].AwaitStored(1)
 		f.redis.Kill()
 		f.to.Store(1)

@@ -10,11 +10,11 @@ import (
 // TestRestart: sessions outlive a server that was stopped, whenever they were made.
 func TestRestart(t *testing.T) {
 	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files)
+		server := s.serve(t)
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		first := c.connect(t, r)
-		first.isFull(t, "not-offered")
+		first.isFull(t, p.notOffered(s.variant))
 		server.Stop()
 		server.Restart()
 		c.connect(t, r).isOf(t, first)
@@ -27,11 +27,11 @@ const lossAtCrash = time.Second
 // TestCrash: sessions outlive a server that was killed, but for those of the last second.
 func TestCrash(t *testing.T) {
 	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files)
+		server := s.serve(t)
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		first := c.connect(t, r)
-		first.isFull(t, "not-offered")
+		first.isFull(t, p.notOffered(s.variant))
 		server.AwaitStored(1)
 		time.Sleep(lossAtCrash)
 		server.Kill()
@@ -43,10 +43,10 @@ func TestCrash(t *testing.T) {
 // TestUsedBeforeCrash: a session that was used once stays used, whenever the server is killed.
 func TestUsedBeforeCrash(t *testing.T) {
 	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files, "--single-use")
+		server := s.serve(t, "--single-use")
 		c := p.start(t, s)
 		again := request{addr: server.Addr, name: harness.NameA, keep: true}
-		c.connect(t, request{addr: server.Addr, name: harness.NameA}).isFull(t, "not-offered")
+		c.connect(t, request{addr: server.Addr, name: harness.NameA}).isFull(t, p.notOffered(s.variant))
 		server.AwaitStored(1)
 		time.Sleep(lossAtCrash)
 		c.connect(t, again).isResumed(t)

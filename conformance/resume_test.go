@@ -11,14 +11,15 @@ import (
 // TestResumption: the first connection makes a full handshake, each one after it resumes the session of the one before.
 func TestResumption(t *testing.T) {
 	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files, "--node", "alone")
+		server := s.serve(t, "--node", "alone")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		first := c.connect(t, r)
-		first.isFull(t, "not-offered")
+		first.isFull(t, p.notOffered(s.variant))
 		second := c.connect(t, r)
 		second.isOf(t, first)
-		if second.Node != "alone" || second.ServerName != harness.NameA || second.Engine != "crypto/tls" || second.TLSVersion != s.versionName() {
+		if second.Node != "alone" || second.ServerName != harness.NameA || second.Engine != s.engine ||
+			second.TLSVersion != s.versionName() || second.Mechanism != p.mechanism(s.variant) {
 			t.Errorf("not how the connection was made: %+v", second.Answer)
 		}
 		if s.version == tls.VersionTLS12 && second.NewSession != "" {
@@ -30,18 +31,19 @@ func TestResumption(t *testing.T) {
 	})
 }
 
-// TestKnownLimitsOfTLS12 holds what does not work yet, so that it shows when it does. These clients resume by TLS 1.2
-// session IDs, or by tickets with a lifetime; crypto/tls has neither.
-func TestKnownLimitsOfTLS12(t *testing.T) {
+// TestLimitsOfStandardEngine holds what crypto/tls cannot do in TLS 1.2, so that it shows when it can. These clients
+// resume by session IDs, or by tickets with a lifetime; it has neither, and package native has both.
+func TestLimitsOfStandardEngine(t *testing.T) {
 	t.Parallel()
+	v := variant{tls.VersionTLS12, "crypto/tls"}
 	for _, p := range programs {
-		if p.neverTLS12 == "" {
+		if !p.never(v) {
 			continue
 		}
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			s := settings{version: tls.VersionTLS12, files: harness.NewFiles(t)}
-			server := harness.StartServer(t, s.files)
+			s := settings{v, harness.NewFiles(t)}
+			server := s.serve(t)
 			c := p.start(t, s)
 			r := request{addr: server.Addr, name: harness.NameA}
 			for range 3 {
@@ -49,7 +51,7 @@ func TestKnownLimitsOfTLS12(t *testing.T) {
 				if answer.Resumed {
 					t.Fatalf("it resumes now: take neverTLS12 out (%s)", p.neverTLS12)
 				}
-				answer.isFull(t, "not-offered")
+				answer.isFull(t, p.notOffered(s.variant))
 			}
 		})
 	}
@@ -58,10 +60,10 @@ func TestKnownLimitsOfTLS12(t *testing.T) {
 // TestServerName: a session for one name does not resume for another (RFC 6066, section 3).
 func TestServerName(t *testing.T) {
 	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files)
+		server := s.serve(t)
 		c := p.start(t, s)
 		first := c.connect(t, request{addr: server.Addr, name: harness.NameA})
-		first.isFull(t, "not-offered")
+		first.isFull(t, p.notOffered(s.variant))
 		c.connect(t, request{addr: server.Addr, name: harness.NameB, keep: true}).isFull(t, "server-name")
 		c.connect(t, request{addr: server.Addr, name: harness.NameA}).isOf(t, first)
 	})
@@ -70,10 +72,10 @@ func TestServerName(t *testing.T) {
 // TestContext: a session of one session ID context does not resume in another.
 func TestContext(t *testing.T) {
 	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files, "--context", "shop")
+		server := s.serve(t, "--context", "shop")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
-		c.connect(t, r).isFull(t, "not-offered")
+		c.connect(t, r).isFull(t, p.notOffered(s.variant))
 		server.Stop()
 		server.Restart("--context", "forum")
 		c.connect(t, r).isFull(t, "scope")
@@ -84,10 +86,10 @@ func TestContext(t *testing.T) {
 func TestExpired(t *testing.T) {
 	const timeout = time.Second
 	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files, "--timeout", timeout.String())
+		server := s.serve(t, "--timeout", timeout.String())
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
-		c.connect(t, r).isFull(t, "not-offered")
+		c.connect(t, r).isFull(t, p.notOffered(s.variant))
 		time.Sleep(timeout + 50*time.Millisecond) // nothing but the clock ends it
 		c.connect(t, r).isFull(t, "expired")
 	})
@@ -96,7 +98,7 @@ func TestExpired(t *testing.T) {
 // TestRemoved: a session that 'reprise sessions remove' has named does not resume.
 func TestRemoved(t *testing.T) {
 	forEachClient(t, nil, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files)
+		server := s.serve(t)
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		first := c.connect(t, r)
@@ -112,11 +114,11 @@ func TestRemoved(t *testing.T) {
 // TestSingleUse: what was used once is gone, and what it has led to is not.
 func TestSingleUse(t *testing.T) {
 	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
-		server := harness.StartServer(t, s.files, "--single-use")
+		server := s.serve(t, "--single-use")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		again := request{addr: server.Addr, name: harness.NameA, keep: true}
-		c.connect(t, r).isFull(t, "not-offered")
+		c.connect(t, r).isFull(t, p.notOffered(s.variant))
 		c.connect(t, again).isResumed(t)
 		replaced := c.connect(t, r)
 		replaced.isFull(t, "unknown")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/reprise-tls/reprise/conformance/internal/harness"
@@ -24,13 +25,28 @@ func startNode(file string) func(t *testing.T, s settings) client {
 // java is HttpsURLConnection. It keeps sessions by itself, and does not say whether it has resumed.
 type java struct{ *dialog }
 
+// javaClasses compiles the program, once for all tests, and returns the folder that it is in then.
+var javaClasses = sync.OnceValues(func() (dir string, err error) {
+	dir = filepath.Join(harness.Shared(), "java")
+	output, err := exec.Command("javac", "-d", dir, "testdata/Client.java").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("javac: %w\n%s", err, output)
+	}
+	return dir, err
+})
+
 func startJava(t *testing.T, s settings) client {
 	t.Helper()
+	harness.Need(t, "javac")
+	classes, err := javaClasses()
+	if err != nil {
+		t.Fatal(err)
+	}
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	harness.Write(t, hosts, fmt.Appendf(nil, "127.0.0.1 %s %s\n", harness.NameA, harness.NameB))
 	return java{startDialog(t, exec.Command(harness.Need(t, "java"),
 		"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djdk.net.hosts.file="+hosts,
-		"testdata/Client.java", "TLSv1."+s.versionName()[len("TLS 1."):], s.files.CA))}
+		"-cp", classes, "Client", "TLSv1."+s.versionName()[len("TLS 1."):], s.files.CA))}
 }
 
 func (c java) connect(t *testing.T, r request) result {

@@ -1,7 +1,6 @@
 package conformance_test
 
 import (
-	"crypto/tls"
 	"os/exec"
 	"strings"
 	"testing"
@@ -12,24 +11,21 @@ import (
 // TestUnclean: how a connection ends decides whether its session stays, by the rule of --unclean. The server has closed
 // no connection itself here.
 func TestUnclean(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		rule   string
-		end    func(*idleOpenSSL, *testing.T)
-		reason string
-	}{
-		{"openssl", (*idleOpenSSL).kill, "resumed"},
-		{"never", (*idleOpenSSL).kill, "resumed"},
-		{"fatal", (*idleOpenSSL).kill, "resumed"},
-		{"strict", (*idleOpenSSL).kill, "unknown"},
-		{"strict", (*idleOpenSSL).quit, "resumed"},
-	} {
-		for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
-			s := settings{version: version}
-			t.Run(test.rule+" "+test.reason+" "+s.versionName(), func(t *testing.T) {
+	forEachVariant(t, func(t *testing.T, s settings) {
+		for _, test := range []struct {
+			rule   string
+			end    func(*idleOpenSSL, *testing.T)
+			reason string
+		}{
+			{"openssl", (*idleOpenSSL).kill, "resumed"},
+			{"never", (*idleOpenSSL).kill, "resumed"},
+			{"fatal", (*idleOpenSSL).kill, "resumed"},
+			{"strict", (*idleOpenSSL).kill, "unknown"},
+			{"strict", (*idleOpenSSL).quit, "resumed"},
+		} {
+			t.Run(test.rule+" "+test.reason, func(t *testing.T) {
 				t.Parallel()
-				s.files = harness.NewFiles(t)
-				server := harness.StartServer(t, s.files, "--unclean", test.rule)
+				server := s.serve(t, "--unclean", test.rule)
 				r := request{addr: server.Addr, name: harness.NameA}
 				c := newOpenSSL(t, s)
 				test.end(c.idle(t, r, server), t)
@@ -40,7 +36,7 @@ func TestUnclean(t *testing.T) {
 				}
 			})
 		}
-	}
+	})
 }
 
 // idleOpenSSL is an s_client that has its session and asks nothing.

@@ -3,33 +3,56 @@
 package harness
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 )
 
 // programEnv names the program to test. Without it, the program is built.
 const programEnv = "REPRISE_BIN"
 
-// program is the path of the program to test.
-var program string
+var (
+	program string // path of the program to test
+	shared  string // folder that all tests share
+)
 
 // Run builds the program and runs the tests: the body of TestMain. It returns the status to exit with.
 func Run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "reprise-conformance-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	if program, err = build(dir); err != nil {
+	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "harness:", err)
 		return 1
 	}
+	defer os.RemoveAll(shared) //nolint:errcheck // a temporary folder
+	runMoreAtOnce()
 	return m.Run()
 }
+
+func prepare() (err error) {
+	if shared, err = os.MkdirTemp("", "reprise-conformance-"); err != nil {
+		return err
+	}
+	program, err = build(shared)
+	return err
+}
+
+// runMoreAtOnce lets more tests run at once than there are cores, if nothing else is said: they wait for other processes, and
+// for time to pass.
+func runMoreAtOnce() {
+	flag.Parse()
+	isSet := false
+	flag.Visit(func(f *flag.Flag) { isSet = isSet || f.Name == "test.parallel" })
+	if !isSet {
+		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))) // testing has this flag
+	}
+}
+
+// Shared returns a folder that is the same for all tests, and gone after them.
+func Shared() string { return shared }
 
 // build builds the program into dir, with the flags of 'make build', so that they share the go command's cache. It returns its path.
 func build(dir string) (string, error) {
