@@ -1,0 +1,99 @@
+package main
+
+import (
+	"crypto/tls"
+	"net"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/listen"
+	"github.com/reprise-tls/reprise/stdtls"
+)
+
+// A kind is one of the servers that are compared.
+type kind struct {
+	name  string
+	bind  binding
+	store storeKind
+	// bypass makes every resumption read the store, as on a node that has not seen the session, or after a restart.
+	bypass bool
+}
+
+// How a server resumes.
+type binding int
+
+const (
+	stateless    binding = iota // tickets of crypto/tls
+	attached                    // stdtls.Attach alone
+	withListener                // package listen
+)
+
+type storeKind int
+
+const (
+	noStore storeKind = iota
+	embeddedStore
+	redisStore
+)
+
+// kinds are all servers; the others are compared with the first.
+var kinds = []kind{
+	{name: "crypto/tls"},
+	{name: "crypto/tls again"},
+	{name: "attach", bind: attached},
+	{name: "listen", bind: withListener},
+	{name: "listen, embedded", bind: withListener, store: embeddedStore},
+	{name: "listen, Redis", bind: withListener, store: redisStore},
+	{name: "listen, embedded read", bind: withListener, store: embeddedStore, bypass: true},
+	{name: "listen, Redis read", bind: withListener, store: redisStore, bypass: true},
+}
+
+func kindOf(name string) (kind, bool) {
+	for _, k := range kinds {
+		if k.name == name {
+			return k, true
+		}
+	}
+	return kind{}, false
+}
+
+// wantsGets returns how often the server reads the store in n connections.
+func (k kind) wantsGets(c benchCase, n int) int {
+	if k.bypass && c.resumed {
+		return n
+	}
+	return 0
+}
+
+// newCache makes the server's cache. An internal cache that resumptions are served from is full, as it is on a server that
+// has run for a while: each new session evicts another.
+func (k kind) newCache(keys *reprise.FleetKeys) (*reprise.Cache, error) {
+	cache, err := reprise.New(reprise.Options{
+		Keys:                 keys,
+		Context:              []byte("bench"),
+		LookupTimeout:        5 * time.Second, // however busy the machine is, a session that is there is found
+		UnconfirmedPerSource: -1,              // all clients have one address
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case k.bypass:
+		cache.SetMode(reprise.ModeServer | reprise.ModeNoInternal)
+	case k.bind == withListener: // with Attach alone, sessions of new clients don't enter a full cache
+		err = fill(cache)
+	}
+	return cache, err
+}
+
+// listen makes the server's listener above inner. cache is nil for crypto/tls.
+func (k kind) listen(inner net.Listener, config *tls.Config, cache *reprise.Cache) (net.Listener, error) {
+	switch k.bind {
+	case withListener:
+		return listen.New(inner, config, cache, listen.Options{})
+	case attached:
+		return tls.NewListener(inner, config), stdtls.Attach(config, cache)
+	default:
+		return tls.NewListener(inner, config), nil
+	}
+}

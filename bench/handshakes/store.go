@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	pebblestore "github.com/reprise-tls/reprise/store/pebble"
+	redisstore "github.com/reprise-tls/reprise/store/redis"
+)
+
+type closableStore interface {
+	reprise.Store
+	io.Closer
+}
+
+func openStore(k storeKind, setup serverSetup) (closableStore, error) {
+	switch k {
+	case embeddedStore:
+		return pebblestore.Open(setup.Folder, pebblestore.Options{})
+	case redisStore:
+		return redisstore.Open(setup.Redis, redisstore.Options{})
+	default:
+		return nil, fmt.Errorf("no store %d", k)
+	}
+}
+
+// A countedStore counts the calls of a store.
+type countedStore struct {
+	closableStore
+	gets, takes, puts, deletes atomic.Int64
+}
+
+func (s *countedStore) Get(ctx context.Context, key reprise.StoreKey) ([]byte, bool, error) {
+	s.gets.Add(1)
+	return s.closableStore.Get(ctx, key)
+}
+
+func (s *countedStore) Take(ctx context.Context, key reprise.StoreKey) ([]byte, bool, error) {
+	s.takes.Add(1)
+	return s.closableStore.Take(ctx, key)
+}
+
+func (s *countedStore) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
+	s.puts.Add(1)
+	return s.closableStore.Put(ctx, key, record, lifetime)
+}
+
+func (s *countedStore) Delete(ctx context.Context, key reprise.StoreKey) error {
+	s.deletes.Add(1)
+	return s.closableStore.Delete(ctx, key)
+}
+
+func (s *countedStore) count(m *sample) {
+	m.Gets, m.Takes = int(s.gets.Load()), int(s.takes.Load())
+	m.Puts, m.Deletes = int(s.puts.Load()), int(s.deletes.Load())
+}
