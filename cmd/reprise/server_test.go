@@ -161,6 +161,20 @@ func cmdStatus(ts *testscript.TestScript, _ bool, args []string) {
 	_, _ = ts.Stdout().Write(body)
 }
 
+// cmdWritten waits until a server has written all its sessions to Redis, which it does behind the handshakes.
+func cmdWritten(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		body, _, err := of(ts).server(ts, args[0]).ask("GET", "/metrics")
+		ts.Check(err)
+		if bytes.Contains(body, []byte(`queue_length{store="redis"} 0`)) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the server does not write its sessions:\n%s", body)
+		}
+	}
+}
+
 func cmdAdmin(ts *testscript.TestScript, _ bool, args []string) {
 	body, code, err := of(ts).server(ts, args[0]).ask(args[1], args[2])
 	ts.Check(err)
