@@ -212,22 +212,25 @@ func (c *Cache) enter(s *Session, p part, announce bool) (*announcement, error) 
 	if c.internal.closed.Load() {
 		return nil, ErrClosed
 	}
-	if !c.internal.reserve(p, c.evicted) {
-		c.counters.noRoom.Add(1)
-		return nil, errNoRoom
+	if c.internal.reserve(p, c.evicted) {
+		e := c.internal.enter(s, p, announce)
+		if e.replaced != nil { // somebody else has added it since
+			c.callRemove(e.replaced, RemovedReplaced, true)
+		}
+		if e.entered {
+			return e.announcement, nil
+		}
 	}
-	e := c.internal.enter(s, p, announce)
-	if e.replaced != nil { // somebody else has added it since
-		c.callRemove(e.replaced, RemovedReplaced, true)
-	}
-	if !e.entered {
+	if c.internal.closed.Load() {
 		return nil, ErrClosed
 	}
-	return e.announcement, nil
+	c.counters.noRoom.Add(1)
+	return nil, ErrNoRoom
 }
 
-// errNoRoom: confirmed sessions fill the cache, and an unconfirmed one may not evict them.
-var errNoRoom = errors.New("reprise: no room for an unconfirmed session")
+// ErrNoRoom is returned by [Cache.Add] if the internal cache has no room for the session's client chain and other parts of
+// variable length, of which it holds 4096 bytes a session on average. Handshakes go on; what they make is announced, and not kept.
+var ErrNoRoom = errors.New("reprise: no room in the internal cache")
 
 // adopt puts a session that the get callback returned into the internal cache, unless it was removed since.
 func (c *Cache) adopt(s *Session, p part, since mark) {

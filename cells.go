@@ -129,13 +129,24 @@ type profileEntry struct {
 	cells   uint32
 }
 
-func (p *profiles) acquire(of *profile) slot {
+// has tells whether a cell has the profile already.
+func (p *profiles) has(of *profile) bool {
+	_, ok := p.index[*of]
+	return ok
+}
+
+// length is how many bytes of variable length a profile holds. That several may have one chain is not seen.
+func (p *profile) length() int64 {
+	return int64(len(p.context) + len(p.serverName) + len(p.alpn) + len(p.chain.Value()) + len(p.appData) + len(p.opaque))
+}
+
+// acquire returns the slot of the profile for one more cell, and whether it is the first.
+func (p *profiles) acquire(of *profile) (s slot, isNew bool) {
 	if s, ok := p.index[*of]; ok {
 		p.entries[s].cells++
-		return s
+		return s, false
 	}
 	entry := profileEntry{profile: of, cells: 1}
-	var s slot
 	if last := len(p.free) - 1; last >= 0 {
 		s = p.free[last]
 		p.free = p.free[:last]
@@ -145,15 +156,18 @@ func (p *profiles) acquire(of *profile) slot {
 		p.entries = append(p.entries, entry)
 	}
 	p.index[*of] = s
-	return s
+	return s, true
 }
 
-func (p *profiles) release(s slot) {
+// release returns the profile if its last cell gave it up, else nil.
+func (p *profiles) release(s slot) (released *profile) {
 	entry := &p.entries[s]
 	if entry.cells--; entry.cells > 0 {
-		return
+		return nil
 	}
-	delete(p.index, *entry.profile)
+	released = entry.profile
+	delete(p.index, *released)
 	*entry = profileEntry{}
 	p.free = append(p.free, s)
+	return released
 }

@@ -143,3 +143,42 @@ func TestIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestBytesAreBounded: clients with long chains do not fill the memory with few sessions, and push nobody out.
+func TestBytesAreBounded(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	c, err := New(Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetSize(100)
+	add := func(id byte, length int) error {
+		s, err := NewSession(SessionParams{
+			ID: SessionID{length: 1, bytes: [32]byte{id}}, Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256,
+			Secret: []byte{1}, Created: now, PeerCertificates: [][]byte{bytes.Repeat([]byte{id}, length)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Add(s)
+	}
+	refused := 0
+	for id := range byte(90) {
+		if add(id, 60_000) != nil {
+			refused++
+		}
+	}
+	if kept := 90 - refused; kept != 100*profileBytesPerSession/60_003 || c.Stats().Number != kept {
+		t.Errorf("%d of 90 kept, %d there", kept, c.Stats().Number)
+	}
+	if err := add(1, 60_000); err != nil {
+		t.Errorf("one that takes the place of its like: %v", err)
+	}
+	if err := add(200, 100); err != nil {
+		t.Errorf("a short one: %v", err)
+	}
+	c.Flush(time.Time{})
+	if n := c.internal.profileSize.Load(); n != 0 {
+		t.Errorf("%d bytes in an empty cache", n)
+	}
+}

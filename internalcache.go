@@ -18,6 +18,7 @@ type internalCache struct {
 	limit       atomic.Int64 // 0: none
 	total       atomic.Int64 // sessions, those about to enter included
 	unconfirmed atomic.Int64 // of these
+	profileSize atomic.Int64 // bytes of variable length in all profiles
 	serial      atomic.Uint32
 	closed      atomic.Bool
 	shards      [numShards]shard
@@ -108,7 +109,7 @@ func (c *internalCache) contains(id *SessionID) bool {
 
 // An entry is the result of putting a session into the cache.
 type entry struct {
-	entered      bool          // false: the cache is closed, or its unconfirmed part has no room
+	entered      bool          // false: the cache is closed, or has no room for the session's profile
 	announcement *announcement // if one was asked for
 	replaced     *Session      // the session of the same ID that was there; its residence has ended
 }
@@ -119,7 +120,7 @@ func (c *internalCache) enter(session *Session, p part, announce bool) entry {
 	s, fingerprint := c.locate(&session.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.closed.Load() {
+	if c.closed.Load() || !c.hasRoomFor(s, session.profile) {
 		c.release(p)
 		return entry{}
 	}
@@ -142,13 +143,28 @@ func (c *internalCache) adopt(session *Session, p part, since mark) bool {
 	s, fingerprint := c.locate(&session.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.closed.Load() || s.removals.has(fingerprint, since) || s.index.find(fingerprint, &s.cells, &session.id) != noSlot {
+	if c.closed.Load() || !c.hasRoomFor(s, session.profile) ||
+		s.removals.has(fingerprint, since) || s.index.find(fingerprint, &s.cells, &session.id) != noSlot {
 		c.release(p)
 		return false
 	}
 	c.insert(s, fingerprint, session, p, c.serial.Add(1))
 	return true
 }
+
+// profileBytesPerSession is how many bytes of variable length a session may have on average: client chains, server names,
+// application data. It is what clients can make the cache hold besides its cells.
+const profileBytesPerSession = 4096
+
+// hasRoomFor tells whether a session of the profile may enter: the size of the cache bounds bytes too, or clients with padded
+// chains would fill the memory with few sessions. Nobody is evicted for that.
+func (c *internalCache) hasRoomFor(s *shard, p *profile) bool {
+	limit := c.limit.Load()
+	return limit == 0 || c.profileSize.Load()+p.length() <= max(limit, minProfileSessions)*profileBytesPerSession || s.profiles.has(p)
+}
+
+// minProfileSessions keeps a cache of few sessions from refusing a long one.
+const minProfileSessions = 64
 
 // reserve makes room for one session in a part, and reports whether it could. evicted is called for each session that
 // had to go, with no lock held, and with nil for one whose announcer deals with it.
@@ -404,7 +420,9 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 	c.release(cell.part())
 	s.index.remove(c.fingerprint(cell), at, func(other slot) uint64 { return c.fingerprint(s.cells.at(other)) })
 	s.takeOrder(at)
-	s.profiles.release(cell.profile)
+	if released := s.profiles.release(cell.profile); released != nil {
+		c.profileSize.Add(-released.length())
+	}
 	s.cells.release(at)
 	return session
 }
@@ -413,7 +431,11 @@ func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p
 	at := s.cells.allocate()
 	cell := s.cells.at(at)
 	cell.store(session)
-	cell.profile = s.profiles.acquire(session.profile)
+	profile, isNew := s.profiles.acquire(session.profile)
+	if isNew {
+		c.profileSize.Add(session.profile.length())
+	}
+	cell.profile = profile
 	cell.state = 0
 	if p == unconfirmed {
 		cell.state = cellUnconfirmed

@@ -150,6 +150,12 @@ type SessionParams struct {
 	Opaque []byte
 }
 
+// String returns a placeholder, as the parts of a session hold its secret.
+func (p SessionParams) String() string { return "SessionParams(" + tls.VersionName(p.Version) + ")" }
+
+// Format writes the placeholder of [SessionParams.String], for every verb.
+func (p SessionParams) Format(f fmt.State, _ rune) { fmt.Fprint(f, p.String()) }
+
 // DefaultTimeout is how long a session may be resumed if nothing else is set: 2 hours, as in OpenSSL's library.
 const DefaultTimeout = 2 * time.Hour
 

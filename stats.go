@@ -20,8 +20,8 @@ type Stats struct {
 	CacheFull uint64
 	// Adopted counts sessions of the get callback that the internal cache has kept.
 	Adopted uint64
-	// NoRoom counts unconfirmed sessions that were announced but not kept, because confirmed ones fill the internal
-	// cache.
+	// NoRoom counts sessions that the internal cache did not keep: unconfirmed ones that would have had to push out confirmed
+	// ones, and those that [ErrNoRoom] is about.
 	NoRoom uint64
 	// NotKept counts sessions of unconfirmed clients that were neither kept nor announced, because their source
 	// address has made too many (see [Options.UnconfirmedPerSource]).
