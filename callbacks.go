@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"strings"
+
+	"github.com/reprise-tls/reprise/internal/stack"
 )
 
 // A NewCallback is called for every session that the cache has got from a handshake: the new_session_cb of
@@ -128,23 +128,9 @@ func (c *Cache) guard(callback string, failed *error) {
 		return
 	}
 	c.counters.callbackPanics.Add(1)
-	c.logger.Error("reprise: callback panicked", "callback", callback, "panic", fmt.Sprint(r), "stack", stack())
+	c.logger.Error("reprise: callback panicked", "callback", callback, "panic", fmt.Sprint(r), "stack", stack.Trace())
 	if failed != nil {
 		*failed = fmt.Errorf("reprise: %s callback panicked", callback)
-	}
-}
-
-// stack returns the functions and lines that led here. Unlike debug.Stack it prints no arguments, which may be IDs.
-func stack() string {
-	var pcs [32]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
-	var b strings.Builder
-	for {
-		frame, more := frames.Next()
-		fmt.Fprintf(&b, "%s %s:%d\n", frame.Function, frame.File, frame.Line)
-		if !more {
-			return b.String()
-		}
 	}
 }
 

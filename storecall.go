@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/reprise-tls/reprise/internal/stack"
 )
 
 // ErrStoreUnavailable is returned by the callbacks of a [StoreBinding] while its store is not asked: because it has failed
@@ -120,7 +122,7 @@ func (c *storeCalls) startAnyway(request storeRequest, ended func()) (*storeCall
 func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, ok bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.logger.Error("reprise: store panicked", "method", storeMethodNames[r.method], "panic", fmt.Sprint(p), "stack", stack())
+			c.logger.Error("reprise: store panicked", "method", storeMethodNames[r.method], "panic", fmt.Sprint(p), "stack", stack.Trace())
 			err = errStorePanicked
 		}
 	}()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/reprise-tls/reprise/internal/stack"
 )
 
 const sweepInterval = time.Minute
@@ -24,7 +26,7 @@ func (b *StoreBinding) sweepEachMinute(ctx context.Context, s Sweeper) {
 func (b *StoreBinding) sweep(ctx context.Context, s Sweeper) {
 	defer func() {
 		if p := recover(); p != nil {
-			b.logger.Error("reprise: store panicked", "method", "sweep", "panic", fmt.Sprint(p), "stack", stack())
+			b.logger.Error("reprise: store panicked", "method", "sweep", "panic", fmt.Sprint(p), "stack", stack.Trace())
 		}
 	}()
 	removed, err := s.Sweep(ctx)

@@ -22,12 +22,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/stack"
 	"github.com/reprise-tls/reprise/stdtls"
 )
 
@@ -201,7 +201,7 @@ func (l *Listener) handshake(inner net.Conn) {
 		if r := recover(); r != nil { // in a callback of the application
 			c.Close()
 			l.failed.Add(1)
-			l.options.Logger.Error("listen: panic in a handshake", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			l.options.Logger.Error("listen: panic in a handshake", "panic", fmt.Sprint(r), "stack", stack.Trace())
 		}
 		l.pending.Add(-1)
 		<-l.slots
