@@ -10,6 +10,7 @@
 //
 // crypto/tls has no hook for the end of a handshake or of a connection. A TLS 1.3 session is made before the client
 // has proved anything, so such sessions lie in a bounded part of the cache, and no connection's end removes its session.
+// A handshake whose client takes no session is not counted, in AcceptGood or in Outcomes.
 // Package listen closes both gaps, for servers that can take their connections from a [net.Listener].
 //
 // crypto/tls asks for a session before it has verified that the client knows its secret (the PSK binder of TLS 1.3, the
@@ -19,6 +20,9 @@
 // TLS 1.3, and before its Finished in TLS 1.2.
 //
 // # Limits of crypto/tls
+//
+// A session with extended master secret and a client certificate that is offered in a hello without that extension is declined in
+// favour of a full handshake; RFC 7627, section 5.3, would have the handshake aborted, as it is without a client certificate.
 //
 // One ticket for each TLS 1.3 connection; no TLS 1.2 session IDs, so that clients without tickets never resume; no
 // early data over TCP; TLS 1.2 tickets have no lifetime, which some clients (Java, wolfSSL) do not accept.
