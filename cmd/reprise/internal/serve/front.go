@@ -134,10 +134,11 @@ func (f httpFront) Serve(l net.Listener) error {
 
 func (f httpFront) Shutdown(ctx context.Context) error {
 	err := f.server.Shutdown(ctx)
-	if err != nil {
-		_ = f.server.Close()
+	if err == nil || ctx.Err() == nil { // an error while there is time is that of closing a listener twice
+		return nil
 	}
-	return err
+	_ = f.server.Close()
+	return ctx.Err()
 }
 
 // observed is a listener whose connections are counted and logged.
