@@ -88,6 +88,9 @@ func (s *Server) Stop() {
 	if err := s.Wait(); err != nil {
 		s.t.Errorf("after SIGTERM the server ended with %v, want status 0", err)
 	}
+	if s.log.contains("cut off") || s.log.contains("level=ERROR") {
+		s.t.Error("after SIGTERM the server had to give something up; see its log")
+	}
 }
 
 // Reload has the server read certificates and keys again, and waits until it has.
