@@ -93,10 +93,12 @@ func TestKill(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var killed time.Time
+	end := make(chan time.Time, 1)
 	time.AfterFunc(2500*time.Millisecond, func() {
-		killed = time.Now()
-		cmd.Process.Kill()
+		end <- time.Now()
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
 	})
 	puts, gone := make(map[int]time.Time), make(map[int]bool)
 	for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -116,6 +118,7 @@ func TestKill(t *testing.T) {
 		t.Fatalf("the process ended by itself: %v", err)
 	}
 
+	killed := <-end
 	s := open(t, dir)
 	old := 0
 	for i, at := range puts {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+
 	"github.com/reprise-tls/reprise"
 )
 
@@ -24,15 +25,16 @@ const (
 
 // An engine is the database while it is open. It lives from start to its failure or to the end of the store.
 type engine struct {
-	db     *pebble.DB
-	keys   *stripes
-	log    *slog.Logger
-	guard  *guard
-	users  sync.WaitGroup // calls under way
-	tasks  sync.WaitGroup // goroutines of the engine
-	stop   chan struct{}
-	dirty  atomic.Bool // there are puts to sync
-	census census
+	db      *pebble.DB
+	refusal error // why nothing can be written, or nil
+	keys    *stripes
+	log     *slog.Logger
+	guard   *guard
+	users   sync.WaitGroup // calls under way
+	tasks   sync.WaitGroup // goroutines of the engine
+	stop    chan struct{}
+	dirty   atomic.Bool // there are puts to sync
+	census  census
 
 	damage chan *pebble.DataCorruptionInfo
 
@@ -44,16 +46,20 @@ type engine struct {
 // stripes are locks for keys: one for all keys with the same first byte. Keys are random.
 type stripes [256]sync.Mutex
 
-// start opens the database in the folder, which is locked.
-func (s *Store) start() (*engine, error) {
+// start opens the database in the folder, which is locked. With a reason not to write it opens it for reading.
+func (s *Store) start(refusal error) (*engine, error) {
 	e := &engine{
-		keys:   &s.keys,
-		log:    s.log,
-		stop:   make(chan struct{}),
-		failed: make(chan struct{}),
-		damage: make(chan *pebble.DataCorruptionInfo, maxDamage),
+		refusal: refusal,
+		keys:    &s.keys,
+		log:     s.log,
+		stop:    make(chan struct{}),
+		failed:  make(chan struct{}),
+		damage:  make(chan *pebble.DataCorruptionInfo, maxDamage),
 	}
 	e.guard = newGuard(s.fs, e.fail)
+	if refusal != nil {
+		e.guard.freeze()
+	}
 	db, err := pebble.Open(s.dir, e.options(s))
 	if e.failure(nil) != nil { // hidden from Pebble, which may have opened the database all the same
 		if db != nil {
@@ -65,8 +71,10 @@ func (s *Store) start() (*engine, error) {
 		return nil, err
 	}
 	e.db = db
-	e.tasks.Go(e.syncPuts)
-	e.tasks.Go(e.cutDamage)
+	if refusal == nil {
+		e.tasks.Go(e.syncPuts)
+		e.tasks.Go(e.cutDamage)
+	}
 	return e, nil
 }
 
@@ -75,6 +83,7 @@ func (e *engine) options(s *Store) *pebble.Options {
 	o := &pebble.Options{
 		FS:                    e.guard,
 		Lock:                  s.lock,
+		ReadOnly:              e.refusal != nil,
 		FormatMajorVersion:    pebble.FormatValueSeparation,
 		CacheSize:             s.cache,
 		MemTableSize:          4 << 20,
@@ -94,6 +103,9 @@ func (e *engine) options(s *Store) *pebble.Options {
 
 // put stores a marshaled entry. It returns before the disk has it.
 func (e *engine) put(key reprise.StoreKey, value []byte) error {
+	if e.refusal != nil {
+		return e.refusal
+	}
 	mu := &e.keys[key[0]]
 	mu.Lock()
 	defer mu.Unlock()
@@ -118,6 +130,9 @@ func (e *engine) get(key reprise.StoreKey) (entry, error) {
 
 // remove deletes the entry of key and returns it. It returns after the disk has the deletion.
 func (e *engine) remove(key reprise.StoreKey) (entry, error) {
+	if e.refusal != nil {
+		return entry{}, e.refusal
+	}
 	batch := e.db.NewBatch()
 	defer batch.Close()
 	found, err := e.removeUnsynced(key, batch)
@@ -146,7 +161,20 @@ func (e *engine) removeUnsynced(key reprise.StoreKey, batch *pebble.Batch) (entr
 }
 
 // sync returns after the disk has all that was written before.
-func (e *engine) sync() error { return e.db.LogData(nil, pebble.Sync) }
+func (e *engine) sync() error {
+	if e.refusal != nil {
+		return e.refusal
+	}
+	return e.db.LogData(nil, pebble.Sync)
+}
+
+// clear removes all records. It returns after the disk has the removal.
+func (e *engine) clear() error {
+	if e.refusal != nil {
+		return e.refusal
+	}
+	return e.db.DeleteRange(allRecords.Start, allRecords.End, pebble.Sync)
+}
 
 // syncPuts syncs what was put, until the engine is stopped.
 func (e *engine) syncPuts() {

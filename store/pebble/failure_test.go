@@ -16,6 +16,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
 	pebblestore "github.com/reprise-tls/reprise/store/pebble"
 )
 
@@ -42,31 +43,52 @@ func TestFailedWrites(t *testing.T) {
 	}
 }
 
-// checkFailure works on the store until it fails with ENOSPC, repairs the disk, waits until the store works again, and
-// checks what became of the records.
+// TestCloseOfFailedStore closes a store whose disk does not come back.
+func TestCloseOfFailedStore(t *testing.T) {
+	dir, disk := t.TempDir(), &failingDisk{after: 100}
+	s, err := pebblestore.OpenFS(dir, pebblestore.Options{}, errorfs.Wrap(vfs.Default, disk), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	takes, _ := workUntilFailure(t, s)
+	s.Close()
+	s = open(t, dir)
+	for i := range takes {
+		wantAbsent(t, s, keyOf(2*i))
+	}
+}
+
+// checkFailure works on the store until it fails with ENOSPC, checks that it can still be read, repairs the disk, waits
+// until the store works again, and checks what became of the records.
 func checkFailure(t *testing.T, s *pebblestore.Store, repair func()) {
 	t.Helper()
 	takes, err := workUntilFailure(t, s)
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the store failed with %v, want ENOSPC", err)
 	}
-	_, _, getErr := s.Get(t.Context(), keyOf(1))
 	_, _, takeErr := s.Take(t.Context(), keyOf(1))
-	_, countErr := s.Count(t.Context())
-	for _, err := range []error{s.Ping(t.Context()), s.Delete(t.Context(), keyOf(1)), getErr, takeErr, countErr} {
+	_, sweepErr := s.Sweep(t.Context())
+	_, clearErr := s.Clear(t.Context())
+	for _, err := range []error{s.Ping(t.Context()), s.Delete(t.Context(), keyOf(1)), takeErr, sweepErr, clearErr} {
 		if !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("a call of a failed store: %v, want ENOSPC", err)
+			t.Errorf("a write to a failed store: %v, want ENOSPC", err)
 		}
 	}
+	check := func() {
+		t.Helper()
+		for i := range takes {
+			wantAbsent(t, s, keyOf(2*i))
+		}
+		// A take that was confirmed confirms all puts before it.
+		for i := 1; i < 2*(takes-1); i += 2 {
+			wantThere(t, s, keyOf(i), largeRecord(i))
+		}
+	}
+	await(t, func() error { _, _, err := s.Get(t.Context(), keyOf(1)); return err })
+	check()
 	repair()
-	awaitPing(t, s)
-	for i := range takes {
-		wantAbsent(t, s, keyOf(2*i))
-	}
-	// A take that was confirmed confirms all puts before it.
-	for i := 1; i < 2*(takes-1); i += 2 {
-		wantThere(t, s, keyOf(i), largeRecord(i))
-	}
+	await(t, func() error { return s.Ping(t.Context()) })
+	check()
 	put(t, s, keyOf(1), record(1))
 	wantThere(t, s, keyOf(1), record(1))
 }
@@ -100,10 +122,11 @@ func workUntilFailure(t *testing.T, s *pebblestore.Store) (takes int, err error)
 
 func largeRecord(i int) []byte { return bytes.Repeat(record(i), 50) }
 
-func awaitPing(t *testing.T, s *pebblestore.Store) {
+// await waits until the call returns no error.
+func await(t *testing.T, call func() error) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(retry) {
-		err := s.Ping(t.Context())
+		err := call()
 		if err == nil {
 			return
 		}
@@ -158,7 +181,7 @@ func TestSilentDisk(t *testing.T) {
 	wantAbsent(t, s, keyOf(1)) // the take has begun
 	wantThere(t, s, keyOf(2), record(2))
 	disk.mu.Unlock()
-	awaitPing(t, s)
+	await(t, func() error { return s.Ping(t.Context()) })
 }
 
 // A silentDisk does not return from a write while its lock is held.

@@ -17,6 +17,10 @@ const (
 	// markFile says that a folder is a store, and of which layout.
 	markFile = "REPRISE-STORE"
 	mark     = "reprise session store 1\n"
+
+	// probeFile is written to learn whether the disk takes writes, and removed again.
+	probeFile = "PROBE"
+	probeSize = 8 << 20
 )
 
 var (
@@ -76,7 +80,7 @@ func checkContent(dir string) error {
 	return nil
 }
 
-// own closes the folder to other users and marks it as a store.
+// own closes the folder to other users, marks it as a store, and removes what a crash in a probe left.
 func own(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -86,6 +90,9 @@ func own(dir string) error {
 		if err := os.Chmod(dir, 0o700); err != nil {
 			return err
 		}
+	}
+	if err := os.Remove(filepath.Join(dir, probeFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	if info, err := os.Stat(filepath.Join(dir, markFile)); err == nil && info.Size() == int64(len(mark)) {
 		return nil
@@ -103,6 +110,18 @@ func writeMark(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
+// probe writes as much as a database needs to begin with.
+func (s *Store) probe() error {
+	name := filepath.Join(s.dir, probeFile)
+	defer func() { _ = s.fs.Remove(name) }() // or it is written over the next time
+	f, err := s.fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, probeSize))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
 // lockFolder takes the folder for this process.
 func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(dir, fs)
@@ -115,18 +134,18 @@ func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
 
 // openError says what could not be opened, why, and what to do.
 func openError(dir string, err error) error {
-	return fmt.Errorf("pebblestore: open %s: %w (hint: %s)", dir, oneLine{err}, hint(err))
+	return fmt.Errorf("pebblestore: open %s: %w (hint: %s)", dir, oneLineError{err}, hint(err))
 }
 
-// oneLine is an error cut to its first line: Pebble writes one for each file that it misses.
-type oneLine struct{ error }
+// A oneLineError is an error cut to its first line: Pebble writes one for each file that it misses.
+type oneLineError struct{ error }
 
-func (e oneLine) Error() string {
+func (e oneLineError) Error() string {
 	first, _, _ := strings.Cut(e.error.Error(), "\n")
 	return first
 }
 
-func (e oneLine) Unwrap() error { return e.error }
+func (e oneLineError) Unwrap() error { return e.error }
 
 func hint(err error) string {
 	is := func(errnos ...syscall.Errno) bool {

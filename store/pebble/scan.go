@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/reprise-tls/reprise"
 )
 
@@ -38,9 +39,7 @@ func (s *Store) Count(ctx context.Context) (n int, err error) {
 // Clear implements [reprise.Clearer]. It returns -1, since it does not look at the records, after the disk has confirmed
 // the removal.
 func (s *Store) Clear(ctx context.Context) (removed int, err error) {
-	_, err = call(ctx, s, func(e *engine) (entry, error) {
-		return entry{}, e.db.DeleteRange(allRecords.Start, allRecords.End, pebble.Sync)
-	})
+	_, err = call(ctx, s, func(e *engine) (entry, error) { return entry{}, e.clear() })
 	return -1, err
 }
 

@@ -13,10 +13,12 @@
 //
 // # When the disk fails
 //
-// A failed write (the disk is full, or read-only, or the process is out of file descriptors) never ends the process and
-// never blocks a call. The store stops writing at once, so that the folder stays as a crash at this moment would leave
-// it; all calls return the error; and every few seconds the store tries to open the folder again, until it works or is
-// closed. A damaged block is found by its checksum when it is read; then the records in the range of keys of its file
+// A failed write (the disk is full, or the process is out of file descriptors) never ends the process and never blocks a
+// call. The store stops writing at once, so that the folder stays as a crash at this moment would leave it, and opens it
+// again for reading: Get and Each go on, Put, Take and Delete return the error. Every few seconds it tries whether the
+// disk takes 8 MB, and goes on when it does. The calls of the moment in which it changes over return the error, too.
+//
+// A damaged block is found by its checksum when it is read; then the records in the range of keys of its file
 // are given up, and the others stay: of a large store a few in a hundred, unless the file is a fresh one with a wide
 // range. [Open] refuses a folder whose files are missing or cut short.
 //
@@ -47,6 +49,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/reprise-tls/reprise"
 )
 
@@ -123,7 +126,7 @@ func open(dir string, options Options, fs vfs.FS, retry time.Duration) (*Store, 
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	e, err := s.start()
+	e, err := s.start(nil)
 	if err != nil {
 		return nil, openError(dir, errors.Join(err, s.lock.Close()))
 	}
@@ -181,7 +184,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	e := s.engine
-	if s.err == ErrClosed {
+	if errors.Is(s.err, ErrClosed) {
 		s.mu.Unlock()
 		return nil
 	}
@@ -250,52 +253,70 @@ func (s *Store) enter() (*engine, error) {
 
 // watch waits for e to fail and opens the folder again, and so on until the store is closed.
 func (s *Store) watch(e *engine) {
-	for {
+	for e != nil {
 		select {
 		case <-s.closed:
 			return
 		case <-e.failed:
 		}
-		err := e.failure(nil)
-		s.log.Error("session store failed; handshakes go on without it", "folder", s.dir, "error", err.Error())
-		if !s.replace(nil, err) {
+		cause := e.failure(nil)
+		s.log.Error("session store failed; it writes nothing until the disk takes writes again", "folder", s.dir, "error", cause.Error())
+		if !s.swap(nil, cause) {
 			return
 		}
-		e.close()
-		if e = s.restart(); e == nil {
-			return
+		if e = s.revive(cause); e != nil {
+			s.log.Info("session store works again", "folder", s.dir)
 		}
-		s.log.Info("session store works again", "folder", s.dir)
 	}
 }
 
-// restart tries to open the folder until it works or the store is closed; then it returns nil.
-func (s *Store) restart() *engine {
+// revive opens the folder for reading, and for writing as soon as the disk takes writes. It returns nil if the store is
+// closed before.
+func (s *Store) revive(cause error) *engine {
+	for {
+		if reader, err := s.start(cause); err == nil && !s.swap(reader, nil) {
+			return nil
+		}
+		if !s.awaitDisk() || !s.swap(nil, cause) {
+			return nil
+		}
+		writer, err := s.start(nil)
+		if err == nil && s.swap(writer, nil) {
+			return writer
+		}
+		if err == nil {
+			return nil
+		}
+		cause = openError(s.dir, err)
+	}
+}
+
+// awaitDisk waits until the disk takes writes. It returns false if the store is closed before.
+func (s *Store) awaitDisk() bool {
 	for {
 		select {
 		case <-s.closed:
-			return nil
+			return false
 		case <-time.After(s.retry):
 		}
-		e, err := s.start()
-		if err == nil && s.replace(e, nil) {
-			return e
+		if s.probe() == nil {
+			return true
 		}
-		if err == nil {
-			e.close()
-			return nil
-		}
-		s.replace(nil, openError(s.dir, err))
 	}
 }
 
-// replace makes e the engine at work, or none with err as the reason. It returns false if the store is closed.
-func (s *Store) replace(e *engine, err error) bool {
+// swap puts e in the place of the engine at work, which it closes. If e is nil, calls return err. It returns false, and
+// closes e, if the store is closed.
+func (s *Store) swap(e *engine, err error) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == ErrClosed {
-		return false
+	old, open := e, !errors.Is(s.err, ErrClosed)
+	if open {
+		old = s.engine
+		s.engine, s.err = e, err
 	}
-	s.engine, s.err = e, err
-	return true
+	s.mu.Unlock()
+	if old != nil {
+		_ = old.close() // it says what is known: the store has failed, or is closed
+	}
+	return open
 }

@@ -25,6 +25,9 @@ func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
 
 // sweep deletes the records that are past their lifetime, one stripe after the other.
 func (e *engine) sweep(ctx context.Context) (removed int, err error) {
+	if e.refusal != nil {
+		return 0, e.refusal
+	}
 	if !e.census.worthSweeping(time.Now()) {
 		return 0, nil
 	}

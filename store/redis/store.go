@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
 	"github.com/reprise-tls/reprise"
 )
 
