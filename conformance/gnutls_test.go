@@ -18,6 +18,7 @@ type gnuTLS struct {
 	relay    string
 	asked    chan struct{} // gets something when a connection has come, and waits
 	where    chan string   // gets the address where it goes
+	priority string        // added to the priority string
 
 	process *harness.Process // nil before the first connection
 	output  bytes.Buffer
@@ -71,7 +72,7 @@ func (c *gnuTLS) start(t *testing.T, r request) {
 	t.Helper()
 	command := exec.Command(c.path, "--resume", "--waitresumption", "--x509cafile", c.settings.files.CA,
 		"--sni-hostname", r.name, "--verify-hostname", r.name,
-		"--priority", "NORMAL:-VERS-ALL:+VERS-"+strings.ReplaceAll(c.settings.versionName(), " ", ""),
+		"--priority", "NORMAL:-VERS-ALL:+VERS-"+strings.ReplaceAll(c.settings.versionName(), " ", "")+c.priority,
 		"--port", request{addr: c.relay}.port(), "127.0.0.1")
 	command.Stdin = strings.NewReader("GET / HTTP/1.0\r\n\r\n")
 	command.Stdout = &c.output

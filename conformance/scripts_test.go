@@ -37,6 +37,12 @@ var javaClasses = sync.OnceValues(func() (dir string, err error) {
 
 func startJava(t *testing.T, s settings) client {
 	t.Helper()
+	return startJavaWith(t, s)
+}
+
+// startJavaWith gives more options to the virtual machine.
+func startJavaWith(t *testing.T, s settings, options ...string) client {
+	t.Helper()
 	harness.Need(t, "javac")
 	classes, err := javaClasses()
 	if err != nil {
@@ -44,9 +50,9 @@ func startJava(t *testing.T, s settings) client {
 	}
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	harness.Write(t, hosts, fmt.Appendf(nil, "127.0.0.1 %s %s\n", harness.NameA, harness.NameB))
-	return java{startDialog(t, exec.Command(harness.Need(t, "java"),
+	return java{startDialog(t, exec.Command(harness.Need(t, "java"), append(options,
 		"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djdk.net.hosts.file="+hosts,
-		"-cp", classes, "Client", "TLSv1."+s.versionName()[len("TLS 1."):], s.files.CA))}
+		"-cp", classes, "Client", "TLSv1."+s.versionName()[len("TLS 1."):], s.files.CA)...))}
 }
 
 func (c java) connect(t *testing.T, r request) result {

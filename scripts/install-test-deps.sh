@@ -15,11 +15,18 @@ needs=(
   "node nodejs"
   "javac default-jdk-headless"
   "redis-server redis-server"
+  "tstclnt libnss3-tools"
 )
 
 # A library that the tests compile C against, by the name that pkg-config knows, and the Debian package that has its headers.
 libraries=(
   "openssl libssl-dev"
+  "wolfssl libwolfssl-dev"
+)
+
+# A header that the tests include, and the Debian package that has it: of libraries that pkg-config does not know.
+headers=(
+  "mbedtls/ssl.h libmbedtls-dev"
 )
 
 missing() {
@@ -29,6 +36,9 @@ missing() {
   done
   for need in "${libraries[@]}"; do
     pkg-config --exists "${need% *}" 2>/dev/null || echo "${need#* }"
+  done
+  for need in "${headers[@]}"; do
+    echo "#include <${need% *}>" | cc -E - >/dev/null 2>&1 || echo "${need#* }"
   done
 }
 
