@@ -1,6 +1,7 @@
 package native
 
 import (
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,12 +10,19 @@ import (
 	"github.com/reprise-tls/reprise/native/internal/alert"
 )
 
+// maxRSABits is the length of the longest RSA key in a client's chain: who verifies its signatures spends time by the square
+// of it, for a client that has proved nothing.
+const maxRSABits = 8192
+
 // verifyClient verifies a client's chain as far as the policy asks for it.
 func verifyClient(config *tls.Config, chain [][]byte) (certificates []*x509.Certificate, verified [][]*x509.Certificate, err error) {
 	for _, der := range chain {
 		certificate, err := x509.ParseCertificate(der)
 		if err != nil {
 			return nil, nil, alert.DecodeError.Errorf("native: client certificate: %w", err)
+		}
+		if key, ok := certificate.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
+			return nil, nil, alert.BadCertificate.Errorf("native: client certificate with an RSA key of %d bits", key.N.BitLen())
 		}
 		certificates = append(certificates, certificate)
 	}
