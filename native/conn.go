@@ -76,9 +76,18 @@ func newConn(conn net.Conn, config *tls.Config, cache *reprise.Cache, first stat
 	return &Conn{
 		raw:    conn,
 		cache:  cache,
-		engine: &engine{conn: conn, config: config, cache: cache, state: first},
+		state:  emptyState,
+		engine: &engine{conn: conn, config: config, cache: cache, state: first, result: emptyState},
 	}
 }
+
+// emptyState is a state whose ExportKeyingMaterial returns an error: a zero one would panic. That it has one is
+// the doing of crypto/tls, which exports nothing where renegotiation is allowed.
+var emptyState = func() tls.ConnectionState {
+	state := tls.Server(nil, &tls.Config{Renegotiation: tls.RenegotiateOnceAsClient}).ConnectionState()
+	state.TLSUnique = nil //nolint:staticcheck // SA1019: not to be left at zeros
+	return state
+}()
 
 // Handshake runs the handshake if it has not run yet.
 func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
@@ -96,7 +105,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() { c.raw.Close() })
 	err := c.runHandshake(ctx)
-	if !stop() && err != nil && ctx.Err() != nil {
+	if !stop() { // the connection is closed, even if the handshake was complete by then
 		err = ctx.Err()
 	}
 	c.finishHandshake(err)
@@ -162,10 +171,14 @@ func (c *Conn) finishHandshake(err error) {
 		c.connection.Complete(true)
 	}
 	c.handshakeDone.Store(true)
+	if c.ending.closed.Load() { // meanwhile, by a Close that did not see the handshake complete
+		c.end()
+	}
 }
 
-// Read reads application data. It runs the handshake first. After the peer's close_notify it returns [io.EOF]; after an end
-// of the stream without one, [io.ErrUnexpectedEOF].
+// Read reads application data. It runs the handshake first. After the peer's close_notify it returns [io.EOF]. Like a
+// [tls.Conn] it does so too if the stream ends between two records without one, as many clients have it; within a record, that
+// is [io.ErrUnexpectedEOF].
 func (c *Conn) Read(b []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
@@ -203,7 +216,11 @@ func (c *Conn) readRecord() error {
 	kind, content, err := c.in.Next()
 	switch {
 	case record.IsIncomplete(err):
-		return fill(&c.in, c.raw)
+		err := fill(&c.in, c.raw)
+		if c.in.Buffered() == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			return io.EOF
+		}
+		return err
 	case err != nil:
 		return c.failRead(err)
 	case kind == record.ApplicationData && len(content) > 0:
@@ -238,19 +255,23 @@ func (c *Conn) readAlert(content []byte) error {
 	case level == alert.Warning:
 		return nil
 	}
-	c.ending.fatalAlert.Store(true)
-	return &AlertError{Alert: uint8(a)}
+	return c.failRead(&AlertError{Alert: uint8(a)})
 }
 
-// failRead sends the alert that an error calls for, after which nothing more is sent.
+// failRead ends the connection by a fatal alert: that of the peer, or else the one that err calls for, which is sent.
+// After it nothing more is sent (RFC 5246, section 7.2.2). A write under way gets some time to end.
 func (c *Conn) failRead(err error) error {
 	c.ending.fatalAlert.Store(true)
+	_ = c.raw.SetWriteDeadline(time.Now().Add(closeTimeout))
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	if c.writeErr == nil {
-		c.writeAlert(alert.Fatal, alert.Of(err))
-		c.writeErr = err
+	if c.writeErr != nil {
+		return err
 	}
+	if !isReceived(err) {
+		_ = c.writeAlert(alert.Fatal, alert.Of(err))
+	}
+	c.writeErr = err
 	return err
 }
 
@@ -272,6 +293,9 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		if c.writeErr = c.writeRecords(record.ApplicationData, part); c.writeErr == nil {
 			n += len(part)
 		}
+	}
+	if c.writeErr != nil && c.ending.closed.Load() {
+		return n, net.ErrClosed
 	}
 	return n, c.writeErr
 }
@@ -305,12 +329,13 @@ func (c *Conn) CloseWrite() error {
 	return c.closeNotify()
 }
 
-// closeNotify sends close_notify once.
+// closeNotify sends close_notify once. If the network has failed before, our side has done its part.
 func (c *Conn) closeNotify() error {
 	if c.writeErr != nil {
 		if c.ending.closeNotifySent.Load() {
 			return nil
 		}
+		c.ending.closeNotifySent.Store(!c.ending.fatalAlert.Load())
 		return c.writeErr
 	}
 	_ = c.raw.SetWriteDeadline(time.Now().Add(closeTimeout))
@@ -333,20 +358,29 @@ func (c *Conn) Close() error {
 		_ = c.closeNotify()
 		c.writeMu.Unlock()
 	}
-	wasPeerGone := c.ending.peerGone.Load()
+	if c.ending.peerGone.Load() {
+		c.ending.closeNotifySent.Store(true)
+	}
 	err := c.raw.Close()
-	if c.handshakeDone.Load() && c.connection != nil {
-		c.connection.End(reprise.Ending{
-			CloseNotifySent:     c.ending.closeNotifySent.Load() || wasPeerGone,
-			CloseNotifyReceived: c.ending.closeNotifyReceived.Load(),
-			FatalAlert:          c.ending.fatalAlert.Load(),
-		})
+	if c.handshakeDone.Load() {
+		c.end()
 	}
 	return err
 }
 
-// ConnectionState returns what was negotiated. Its ExportKeyingMaterial can't be used, as only crypto/tls can set it; use
-// [Conn.ExportKeyingMaterial].
+// end tells the cache how the connection ended.
+func (c *Conn) end() {
+	if c.connection != nil {
+		c.connection.End(reprise.Ending{
+			CloseNotifySent:     c.ending.closeNotifySent.Load(),
+			CloseNotifyReceived: c.ending.closeNotifyReceived.Load(),
+			FatalAlert:          c.ending.fatalAlert.Load(),
+		})
+	}
+}
+
+// ConnectionState returns what was negotiated. Its ExportKeyingMaterial returns an error, as only crypto/tls can set it; use
+// [Conn.ExportKeyingMaterial]. It has no TLSUnique.
 func (c *Conn) ConnectionState() tls.ConnectionState {
 	c.handshakeMu.Lock()
 	defer c.handshakeMu.Unlock()

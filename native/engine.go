@@ -104,11 +104,16 @@ func (e *engine) advance() error {
 
 // fail queues the alert of an error, unless the error is the peer's alert.
 func (e *engine) fail(err error) error {
-	var received *AlertError
-	if !errors.As(err, &received) {
+	if !isReceived(err) {
 		e.sendAlert(alert.Fatal, alert.Of(err))
 	}
 	return err
+}
+
+// isReceived tells whether an error is the peer's alert, which is not answered.
+func isReceived(err error) bool {
+	_, ok := errors.AsType[*AlertError](err)
+	return ok
 }
 
 func (e *engine) sendAlert(level uint8, a alert.Alert) {

@@ -1,0 +1,169 @@
+package native_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/certtest"
+	"github.com/reprise-tls/reprise/native"
+)
+
+// tcpPair returns both ends of a TCP connection.
+func tcpPair(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+	})
+	return client, server
+}
+
+// A wire counts what is written to a connection, and garbles it when it is told to.
+type wire struct {
+	net.Conn
+	garble  atomic.Bool
+	written atomic.Int32
+}
+
+func (w *wire) Write(b []byte) (int, error) {
+	w.written.Add(1)
+	if w.garble.Load() {
+		b = append([]byte{}, b...)
+		b[len(b)-1] ^= 1
+	}
+	return w.Conn.Write(b)
+}
+
+// established returns both ends of a connection after its handshake.
+func established(t *testing.T, cache *reprise.Cache) (client *tls.Conn, server *native.Conn, below *wire) {
+	t.Helper()
+	authority, certificate := certtest.Shared(t)
+	a, b := tcpPair(t)
+	below = &wire{Conn: b}
+	client = tls.Client(a, &tls.Config{RootCAs: authority.Pool(), ServerName: "a.example", MaxVersion: tls.VersionTLS12})
+	server = native.Server(below, &tls.Config{Certificates: []tls.Certificate{certificate}}, cache)
+	done := make(chan error, 1)
+	go func() { done <- client.Handshake() }()
+	if err := errors.Join(server.Handshake(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	return client, server, below
+}
+
+// TestEndWithoutCloseNotify: net/http answers any other error between two requests with 400.
+func TestEndWithoutCloseNotify(t *testing.T) {
+	client, server, _ := established(t, newCache(t, reprise.Options{}))
+	client.NetConn().Close()
+	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("Read after the end of the stream: %v, want %v", err, io.EOF)
+	}
+}
+
+func TestEndWithinRecord(t *testing.T) {
+	client, server, _ := established(t, newCache(t, reprise.Options{}))
+	if _, err := client.NetConn().Write([]byte{23, 3, 3, 0, 100, 1}); err != nil {
+		t.Fatal(err)
+	}
+	client.NetConn().Close()
+	if _, err := server.Read(make([]byte, 1)); err != io.ErrUnexpectedEOF {
+		t.Errorf("Read after the end of the stream: %v, want %v", err, io.ErrUnexpectedEOF)
+	}
+}
+
+// TestNothingIsSentAfterAFatalAlert: RFC 5246, section 7.2.2.
+func TestNothingIsSentAfterAFatalAlert(t *testing.T) {
+	cache := newCache(t, reprise.Options{})
+	client, server, below := established(t, cache)
+	below.garble.Store(true)
+	if _, err := server.Write([]byte("garbled")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Read(make([]byte, 1)); err == nil {
+		t.Fatal("the client has accepted it")
+	}
+	_, err := server.Read(make([]byte, 1))
+	if received, ok := errors.AsType[*native.AlertError](err); !ok || received.Alert != 20 {
+		t.Fatalf("Read: %v, want the alert bad record MAC", err)
+	}
+	before := below.written.Load()
+	if _, err := server.Write([]byte("more")); err == nil {
+		t.Error("Write succeeded after a fatal alert")
+	}
+	server.Close()
+	if n := below.written.Load() - before; n != 0 {
+		t.Errorf("%d writes after a fatal alert", n)
+	}
+	if n := cache.Stats().Number; n != 0 {
+		t.Errorf("%d sessions after a fatal alert", n)
+	}
+}
+
+// TestSessionOfAClientThatBreaksOff: an error of the network is not our fault, and the session stays.
+func TestSessionOfAClientThatBreaksOff(t *testing.T) {
+	cache := newCache(t, reprise.Options{})
+	_, server, below := established(t, cache)
+	below.Conn.Close()
+	if _, err := server.Write([]byte("too late")); err == nil {
+		t.Fatal("Write succeeded")
+	}
+	server.Close()
+	if n := cache.Stats().Number; n != 1 {
+		t.Errorf("%d sessions, want 1", n)
+	}
+	if _, err := server.Write([]byte("after Close")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write after Close: %v, want %v", err, net.ErrClosed)
+	}
+}
+
+// TestExporterOfConnectionState returns an error, and does not panic.
+func TestExporterOfConnectionState(t *testing.T) {
+	_, server, _ := established(t, newCache(t, reprise.Options{}))
+	state := server.ConnectionState()
+	if !state.HandshakeComplete || state.Version != tls.VersionTLS12 || state.TLSUnique != nil {
+		t.Errorf("state %+v", state)
+	}
+	if _, err := state.ExportKeyingMaterial("label", nil, 32); err == nil {
+		t.Error("ExportKeyingMaterial of the state succeeded")
+	}
+	if _, err := server.ExportKeyingMaterial("label", nil, 32); err != nil {
+		t.Error(err)
+	}
+	a, b := net.Pipe()
+	defer a.Close()
+	before := native.Server(b, &tls.Config{}, newCache(t, reprise.Options{})).ConnectionState()
+	if _, err := before.ExportKeyingMaterial("label", nil, 32); err == nil {
+		t.Error("ExportKeyingMaterial succeeded before the handshake")
+	}
+}
+
+// TestContextOfHandshake: when it is done, the handshake ends with its error.
+func TestContextOfHandshake(t *testing.T) {
+	_, b := tcpPair(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, certificate := certtest.Shared(t)
+	server := native.Server(b, &tls.Config{Certificates: []tls.Certificate{certificate}}, newCache(t, reprise.Options{}))
+	for range 2 {
+		if err := server.HandshakeContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("handshake: %v, want %v", err, context.DeadlineExceeded)
+		}
+	}
+}
