@@ -110,6 +110,7 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.queue.now = c.options.Now
 	b.queue.maxLength = positiveOr(o.QueueLength, DefaultQueueLength)
 	b.queue.maxBytes = positiveOr(o.QueueBytes, DefaultQueueBytes)
+	_, b.queue.batches = s.(BatchPutter)
 	b.queue.maxWorkers = positiveOr(o.Writers, DefaultWriters)
 	b.queue.entries = make(map[StoreKey]*writeEntry)
 	b.queue.lookups = make(map[StoreKey]*storeLookup)

@@ -53,6 +53,19 @@ type TakePromiser interface {
 	TakePromise() TakePromise
 }
 
+// A BatchPutter is a store that puts several records together for less than one by one. PutBatch does what as many calls
+// of Put do, in any order; no two of the puts have the same key. After an error the outcome of each is unknown.
+type BatchPutter interface {
+	PutBatch(ctx context.Context, puts []StorePut) error
+}
+
+// A StorePut is one put of a batch: the arguments of [Store.Put].
+type StorePut struct {
+	Key      StoreKey
+	Record   []byte
+	Lifetime time.Duration
+}
+
 // An Incarnated store numbers its lives: the number changes whenever records that were taken or deleted may have come back,
 // as after a crash, a restore or a failover of a store whose take is not durable. A session for single use does not
 // resume from a record that was made in another life.

@@ -58,10 +58,9 @@ func (m storeMethod) reads() bool { return m == storeGet || m == storeTake }
 
 // A storeRequest is a method and its arguments.
 type storeRequest struct {
-	method   storeMethod
-	key      StoreKey
-	record   []byte
-	lifetime time.Duration
+	method storeMethod
+	key    StoreKey
+	puts   []StorePut // of a put, instead of the key
 }
 
 // A storeCall is a call under way. Its results may be read when done is closed.
@@ -91,7 +90,7 @@ func (c *storeCalls) startAnyway(request storeRequest, ended func()) (*storeCall
 		c.running.Add(-1)
 		return nil, fmt.Errorf("%w: %d calls are under way", ErrStoreUnavailable, maxStoreCalls)
 	}
-	c.calls[request.method].Add(1)
+	c.calls[request.method].Add(uint64(max(1, len(request.puts))))
 	timeout := c.writeTimeout
 	if request.method.reads() {
 		timeout = c.readTimeout
@@ -132,10 +131,18 @@ func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, ok 
 	case storeTake:
 		return c.store.Take(ctx, r.key)
 	case storePut:
-		return nil, false, c.store.Put(ctx, r.key, r.record, r.lifetime)
+		return nil, false, c.put(ctx, r.puts)
 	default:
 		return nil, false, c.store.Delete(ctx, r.key)
 	}
+}
+
+// put makes one put, or several if the store takes them together.
+func (c *storeCalls) put(ctx context.Context, puts []StorePut) error {
+	if len(puts) == 1 {
+		return c.store.Put(ctx, puts[0].Key, puts[0].Record, puts[0].Lifetime)
+	}
+	return c.store.(BatchPutter).PutBatch(ctx, puts)
 }
 
 // judge counts the outcome of a call and returns its error with what it was about. After the deadline every error is that.

@@ -94,7 +94,7 @@ func (s *faultyStore) set(faults *map[string]fault, f fault, methods []string) {
 	}
 }
 
-var allMethods = []string{"get", "take", "put", "delete"}
+var allMethods = []string{"get", "take", "put", "delete", "batch"}
 
 // seen returns the methods that were carried out, in order.
 func (s *faultyStore) seen() []string {

@@ -2,7 +2,7 @@ package reprise
 
 // StoreStats are the counters of a [StoreBinding] at one moment. Counters never go back.
 type StoreStats struct {
-	// Gets, Takes, Puts and Deletes count calls of the store, tries again and probes included.
+	// Gets, Takes, Puts and Deletes count calls of the store, tries again and probes included; of a batch, each put.
 	Gets, Takes, Puts, Deletes uint64
 	// Errors counts calls that failed, Timeouts those that did not end in time.
 	Errors, Timeouts uint64

@@ -18,6 +18,8 @@ import (
 //   - a put is tried once: its outcome is unknown if it fails, and a second try could bring back what was taken or
 //     deleted elsewhere meanwhile. A delete is tried until it succeeds.
 //
+// If the store takes several puts together, those of a few milliseconds go in one call (see batch.go).
+//
 // Gets of one key at a time share one call of the store. A take or delete of the key makes its result void.
 type writeBehind struct {
 	calls      *storeCalls
@@ -25,13 +27,15 @@ type writeBehind struct {
 	maxLength  int // of entries that begin with a put; twice as many may begin with a delete
 	maxBytes   int
 	maxWorkers int
+	batches    bool // the store is a BatchPutter
 
 	mu          sync.Mutex
 	entries     map[StoreKey]*writeEntry
 	first, last *writeEntry // those to be written
 	bytes       int         // of the records in entries
 	workers     int
-	failing     bool // the last write failed
+	failing     bool        // the last write failed
+	gathering   *time.Timer // not nil while puts are gathered for a batch
 	closed      bool
 	stopped     bool
 	gaveUp      bool          // on what was not written when it stopped
@@ -179,18 +183,23 @@ func (w *writeBehind) enqueue(e *writeEntry) {
 		return
 	}
 	e.queued = true
-	if w.last == nil {
+	isFirst := w.first == nil
+	if isFirst {
 		w.first = e
 	} else {
 		w.last.next = e
 	}
 	w.last = e
-	w.hire()
+	if w.batches && e.want.isPut() {
+		w.gather(isFirst)
+	} else {
+		w.gathered()
+	}
 }
 
 // hire starts a worker if there is work for one more. While writes fail, one is enough.
 func (w *writeBehind) hire() {
-	if w.first == nil || w.stopped || w.workers >= w.maxWorkers || w.failing && w.workers > 0 {
+	if w.first == nil || w.gathering != nil || w.stopped || w.workers >= w.maxWorkers || w.failing && w.workers > 0 {
 		return
 	}
 	w.workers++
@@ -201,12 +210,12 @@ func (w *writeBehind) hire() {
 func (w *writeBehind) work() {
 	backoff := firstBackoff
 	for w.storeWorks() {
-		e, write := w.next()
-		if e == nil {
+		turn := w.next()
+		if turn == nil {
 			return
 		}
-		err := w.try(e.key, write)
-		w.settle(e, write, err)
+		err := w.try(turn)
+		w.settle(turn, err)
 		if err == nil {
 			backoff = firstBackoff
 			continue
@@ -241,28 +250,42 @@ func (w *writeBehind) leave() {
 	w.workers--
 }
 
-// next returns an entry whose turn it is. It returns nil if there is none; the worker has left then.
-func (w *writeBehind) next() (*writeEntry, *storeWrite) {
+// next returns the entries whose turn it is: one, or several puts that make a batch. It returns nil if there is none; the
+// worker has left then.
+func (w *writeBehind) next() (turn []*writeEntry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := w.first
-	if e == nil || w.failing && w.workers > 1 {
+	if w.first == nil || w.gathering != nil || w.failing && w.workers > 1 {
 		w.workers--
-		return nil, nil
+		return nil
 	}
+	turn = append(turn, w.dequeue())
+	for w.inBatch(turn, w.first) {
+		turn = append(turn, w.dequeue())
+	}
+	return turn
+}
+
+// dequeue takes out the first entry and begins what is wanted of it.
+func (w *writeBehind) dequeue() *writeEntry {
+	e := w.first
 	if w.first = e.next; w.first == nil {
 		w.last = nil
 	}
 	e.next, e.queued = nil, false
 	e.running = e.want
-	return e, e.want
+	return e
 }
 
-// try makes one attempt at a write. A record that has expired in the queue is as good as deleted.
-func (w *writeBehind) try(key StoreKey, write *storeWrite) error {
-	request := storeRequest{method: storeDelete, key: key}
-	if lifetime := write.expiry.Sub(w.now()); write.isPut() && lifetime > 0 {
-		request = storeRequest{method: storePut, key: key, record: write.record, lifetime: lifetime}
+// try makes one attempt at the writes of a turn. A record that has expired in the queue is as good as deleted.
+func (w *writeBehind) try(turn []*writeEntry) error {
+	request := storeRequest{method: storeDelete, key: turn[0].key}
+	now := w.now()
+	for _, e := range turn {
+		if lifetime := e.running.expiry.Sub(now); e.running.isPut() && lifetime > 0 {
+			request.method = storePut
+			request.puts = append(request.puts, StorePut{Key: e.key, Record: e.running.record, Lifetime: lifetime})
+		}
 	}
 	call, err := w.calls.start(request, nil)
 	if err != nil {
@@ -272,13 +295,22 @@ func (w *writeBehind) try(key StoreKey, write *storeWrite) error {
 	return call.err
 }
 
-// settle notes how a write went, and gives its key another turn if there is more to do.
-func (w *writeBehind) settle(e *writeEntry, write *storeWrite, err error) {
+// settle notes how the writes of a turn went.
+func (w *writeBehind) settle(turn []*writeEntry, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.failing = err != nil
+	for _, e := range turn {
+		w.settleOne(e, err)
+	}
+	w.hire()
+}
+
+// settleOne notes how a write went, and gives its key another turn if there is more to do.
+func (w *writeBehind) settleOne(e *writeEntry, err error) {
+	write := e.running
 	e.running = nil
 	w.bytes -= len(write.record)
-	w.failing = err != nil
 	close(write.done)
 
 	failedPut := err != nil && write.isPut()
@@ -294,7 +326,6 @@ func (w *writeBehind) settle(e *writeEntry, write *storeWrite, err error) {
 		e.want = newDelete()
 		w.enqueue(e)
 	}
-	w.hire()
 }
 
 func (w *writeBehind) remove(e *writeEntry) {
@@ -340,6 +371,7 @@ func (w *writeBehind) whenEmpty() <-chan struct{} {
 	if len(w.entries) > 0 && w.empty == nil {
 		w.empty = make(chan struct{})
 	}
+	w.gathered()
 	return w.empty
 }
 

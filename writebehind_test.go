@@ -530,11 +530,19 @@ func TestWriteOutageCostsFewPuts(t *testing.T) {
 //   - a node that has made a session and removed or taken it never finds it again.
 func TestOrderUnderRandomFaults(t *testing.T) {
 	for seed := range uint64(8) {
-		synctest.Test(t, func(t *testing.T) { randomFaults(t, rand.New(rand.NewPCG(seed, 1))) })
+		synctest.Test(t, func(t *testing.T) {
+			store := &faultyStore{}
+			randomFaults(t, rand.New(rand.NewPCG(seed, 1)), store, store)
+		})
+		synctest.Test(t, func(t *testing.T) {
+			store := &batchStore{}
+			randomFaults(t, rand.New(rand.NewPCG(seed, 2)), store, &store.faultyStore)
+		})
 	}
 }
 
-func randomFaults(t *testing.T, random *rand.Rand) {
+// randomFaults drives nodes with a store whose faults are those of faulty.
+func randomFaults(t *testing.T, random *rand.Rand, store reprise.Store, faulty *faultyStore) {
 	var mu sync.Mutex
 	chance := func(n int) int {
 		mu.Lock()
@@ -552,9 +560,8 @@ func randomFaults(t *testing.T, random *rand.Rand) {
 		}
 		return nil
 	}
-	store := &faultyStore{}
-	store.beforeCall(fault, allMethods...)
-	store.afterCall(fault, allMethods...)
+	faulty.beforeCall(fault, allMethods...)
+	faulty.afterCall(fault, allMethods...)
 	keys := reprise.RandomFleetKeys()
 	nodes := []*node{newNode(t, store, keys, reprise.StoreOptions{Writers: 2}), newNode(t, store, keys, reprise.StoreOptions{})}
 

@@ -1,0 +1,40 @@
+package reprise
+
+import "time"
+
+// Puts make batches if the store is a [BatchPutter]: one that finds the queue empty waits for others. A delete that is
+// queued behind them, or somebody who waits for the queue to be written, ends the wait.
+const (
+	// batchDelay is how long the first put waits.
+	batchDelay = 5 * time.Millisecond
+	// maxBatch is how many puts make a batch at most.
+	maxBatch = 64
+)
+
+// gather is called for a put that was queued, behind others or not.
+func (w *writeBehind) gather(isFirst bool) {
+	if !isFirst {
+		w.hire() // nobody, while puts are gathered
+		return
+	}
+	w.gathering = time.AfterFunc(batchDelay, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.gathered()
+	})
+}
+
+// gathered ends the wait, if there is one, and has the queue written.
+func (w *writeBehind) gathered() {
+	if w.gathering != nil {
+		w.gathering.Stop()
+		w.gathering = nil
+	}
+	w.hire()
+}
+
+// inBatch tells whether next, which may be nil, goes into one batch with those of a turn. While writes fail, each goes
+// alone, so that few puts have an unknown outcome.
+func (w *writeBehind) inBatch(turn []*writeEntry, next *writeEntry) bool {
+	return w.batches && !w.failing && len(turn) < maxBatch && turn[0].running.isPut() && next != nil && next.want.isPut()
+}

@@ -1,0 +1,157 @@
+package reprise_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// A batchStore is a faultyStore that takes several puts together. The method with the faults of a batch is "batch"; it is
+// seen as "batch of 2".
+type batchStore struct{ faultyStore }
+
+func (s *batchStore) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
+	return s.call(ctx, "batch", func() error {
+		s.calls[len(s.calls)-1] = fmt.Sprintf("batch of %d", len(puts))
+		for _, p := range puts {
+			if err := s.Store.Put(context.WithoutCancel(ctx), p.Key, p.Record, p.Lifetime); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// announceEach makes and announces sessions.
+func (n *node) announceEach(count int) (sessions []*reprise.Session) {
+	for range count {
+		sessions = append(sessions, n.make())
+		n.announce(sessions[len(sessions)-1])
+	}
+	return sessions
+}
+
+func TestPutsOfAFewMillisecondsMakeABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		keys := reprise.RandomFleetKeys()
+		n, other := newNode(t, store, keys, reprise.StoreOptions{}), newNode(t, store, keys, reprise.StoreOptions{})
+		sessions := n.announceEach(2)
+		time.Sleep(4 * time.Millisecond)
+		sessions = append(sessions, n.announceEach(1)...)
+		store.saw(t)
+		time.Sleep(2 * time.Millisecond)
+		store.saw(t, "batch of 3")
+		for _, s := range sessions {
+			other.has(s)
+		}
+		sessions = n.announceEach(1)
+		time.Sleep(6 * time.Millisecond)
+		other.has(sessions[0])
+		if got := n.stats(); got.Puts != 4 || got.Queued != 0 {
+			t.Errorf("%d puts, %d queued", got.Puts, got.Queued)
+		}
+	})
+}
+
+func TestOnePutIsNoBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		n.announceEach(1)
+		time.Sleep(6 * time.Millisecond)
+		store.saw(t, "put")
+	})
+}
+
+func TestBatchIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, oneWriter)
+		n.announceEach(130)
+		n.flush()
+		store.saw(t, "batch of 64", "batch of 64", "batch of 2")
+	})
+}
+
+func TestFlushDoesNotWaitForABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		began := time.Now()
+		n.announceEach(2)
+		n.flush()
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("waited %v", waited)
+		}
+		store.saw(t, "batch of 2")
+	})
+}
+
+func TestDeleteDoesNotWaitForABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, oneWriter)
+		s := n.stored()
+		n.announceEach(2)
+		n.remove(s, reprise.RemovedExplicitly)
+		n.announceEach(1)
+		synctest.Wait()
+		store.saw(t, "put", "batch of 2", "delete", "put")
+		n.hasNot(s)
+	})
+}
+
+func TestTakeOfAPutThatWaitsForABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, oneWriter)
+		s := n.make(singleUse)
+		n.announce(s)
+		n.announceEach(2)
+		n.has(s)
+		n.takes(s, true)
+		n.takes(s, false)
+		n.hasNot(s)
+		time.Sleep(6 * time.Millisecond)
+		store.saw(t, "delete", "batch of 2")
+		n.hasNot(s)
+	})
+}
+
+// TestFailedBatch: the outcome of its puts is unknown, so none is tried again; and the next ones go one by one until
+// one succeeds.
+func TestFailedBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, oneWriter)
+		store.beforeCall(fail, "batch")
+		n.announceEach(64 + 3)
+		time.Sleep(6 * time.Millisecond)
+		store.beforeCall(nil, "batch")
+		n.flush()
+		store.saw(t, "put", "batch of 2")
+		got := n.stats()
+		if got.PutsFailed != 64 || got.Errors != 1 {
+			t.Errorf("%d puts failed in %d calls", got.PutsFailed, got.Errors)
+		}
+	})
+}
+
+func TestExpiredPutIsLeftOutOfABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, oneWriter)
+		brief := n.make(func(p *reprise.SessionParams) { p.Timeout = time.Millisecond })
+		n.announceEach(1)
+		n.announce(brief)
+		n.announceEach(1)
+		time.Sleep(6 * time.Millisecond)
+		n.flush()
+		store.saw(t, "batch of 2")
+	})
+}
