@@ -60,7 +60,7 @@ func (s expectClientHello) next(e *engine, m message) (state, error) {
 	e.result.Version = tls.VersionTLS12
 	e.result.ServerName = hello.ServerName
 	e.result.NegotiatedProtocol = n.alpn
-	e.result.NegotiatedProtocolIsMutual = true
+	e.result.NegotiatedProtocolIsMutual = true //nolint:staticcheck // SA1019: always true, so here too
 	e.beginSession(h)
 	session, err := h.lookup(e)
 	if err != nil {
@@ -95,6 +95,8 @@ type handshake struct {
 	resumed       *reprise.Session
 	master        []byte
 	masterPRF     *schedule.PRF
+	clientKeys    schedule.Keys
+	serverKeys    schedule.Keys
 	clientChain   [][]byte
 	verifiedChain [][]*x509.Certificate
 }
@@ -317,6 +319,7 @@ func (h *handshake) resume(e *engine, session *reprise.Session) (state, error) {
 // deriveKeys derives what the master secret is needed for.
 func (h *handshake) deriveKeys(e *engine) error {
 	h.masterPRF = schedule.NewPRF(h.suite, h.master)
+	h.clientKeys, h.serverKeys = schedule.ConnectionKeys(h.suite, h.masterPRF, h.hello.Random, h.serverHello.Random[:])
 	e.exporter = exporter{
 		suite: h.suite, master: h.master, clientRandom: h.hello.Random, serverRandom: h.serverHello.Random[:],
 		allowed: h.hello.ExtendedMasterSecret,
@@ -331,16 +334,13 @@ func (s *expectChangeCipherSpec) next(e *engine, m message) (state, error) {
 	if !m.changeCipherSpec {
 		return nil, m.unexpected("ChangeCipherSpec")
 	}
-	client, server := schedule.ConnectionKeys(s.suite, s.masterPRF, s.hello.Random, s.serverHello.Random[:])
-	e.in.Protect(s.suite, client)
-	return &expectFinished{s.handshake, server}, nil
+	e.in.Protect(s.suite, s.clientKeys)
+	clear(s.clientKeys.Key) // the AEAD has its own
+	return &expectFinished{s.handshake}, nil
 }
 
 // expectFinished awaits the client's proof that it knows the secret and has seen the same handshake.
-type expectFinished struct {
-	*handshake
-	serverKeys schedule.Keys
-}
+type expectFinished struct{ *handshake }
 
 func (s *expectFinished) next(e *engine, m message) (state, error) {
 	if !m.is(wire.KindFinished) {
@@ -371,8 +371,8 @@ func (h *handshake) sendFinished(e *engine) error {
 	if err := e.append(record.ChangeCipherSpec, []byte{1}); err != nil {
 		return err
 	}
-	_, server := schedule.ConnectionKeys(h.suite, h.masterPRF, h.hello.Random, h.serverHello.Random[:])
-	e.out.Protect(h.suite, server)
+	e.out.Protect(h.suite, h.serverKeys)
+	clear(h.serverKeys.Key)
 	verifyData := schedule.Finished(h.masterPRF, true, e.transcript.sum())
 	return e.send(wire.MarshalFinished(verifyData[:]))
 }
