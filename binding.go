@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -318,8 +319,11 @@ func (b *StoreBinding) Close(ctx context.Context) error {
 		return nil
 	}
 	b.cache.updateCallbacks(func(s *callbacks) { *s = callbacks{generateID: s.generateID} })
-	b.queue.refuse()
+	failedBefore := b.queue.refuse()
 	err := b.queue.flush(ctx)
+	if failed := b.Stats().PutsFailed - failedBefore; err == nil && failed > 0 {
+		err = fmt.Errorf("reprise: the store has not taken %d of the last puts", failed)
+	}
 	b.cancel()
 	b.queue.stop()
 	b.calls.breaker.wait()

@@ -853,3 +853,16 @@ func TestWarnsOfForeignIDs(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseTellsOfPutsThatFail: the last puts fail, and nobody else would say so.
+func TestCloseTellsOfPutsThatFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		n := newNode(t, store, nil, oneWriter)
+		store.beforeCall(fail, "put")
+		n.announce(n.make())
+		if err := n.StoreBinding.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "1 of the last puts") {
+			t.Errorf("Close returned %v", err)
+		}
+	})
+}

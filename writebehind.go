@@ -398,11 +398,12 @@ func (w *writeBehind) length() (puts, deletes int) {
 	return puts, deletes
 }
 
-// refuse makes puts and deletes of other keys fail from now on.
-func (w *writeBehind) refuse() {
+// refuse makes puts and deletes of other keys fail from now on. It returns how many puts have failed so far.
+func (w *writeBehind) refuse() (failed uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
+	return w.counts.PutsFailed
 }
 
 // stop waits for the workers, after the context of the calls has ended, and gives up what is not written.
