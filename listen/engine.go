@@ -46,7 +46,7 @@ func (c *rawConn) Choose(hello *tls.ClientHelloInfo, config *tls.Config) error {
 	negotiation, err := native.Negotiate(hello, config)
 	if err != nil { // for crypto/tls to judge
 		c.choice.read = nil
-		return nil
+		return nil //nolint:nilerr // it is no error of the connection
 	}
 	c.choice.negotiation = negotiation
 	return errNative

@@ -38,7 +38,7 @@ func serveInfo(t *testing.T, engine string, config *tls.Config, cache *reprise.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	go both.Serve(l)
+	go func() { _ = both.Serve(l) }() // until it is closed
 	t.Cleanup(func() { server.Close() })
 	return inner.Addr().String()
 }

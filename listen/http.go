@@ -6,8 +6,9 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/reprise-tls/reprise/native"
 	"golang.org/x/net/http2"
+
+	"github.com/reprise-tls/reprise/native"
 )
 
 // An HTTPServer serves HTTP on connections of both engines. net/http itself recognises HTTP/2 only on those of

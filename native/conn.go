@@ -85,7 +85,7 @@ func newConn(conn net.Conn, config *tls.Config, cache *reprise.Cache, first stat
 // the doing of crypto/tls, which exports nothing where renegotiation is allowed.
 var emptyState = func() tls.ConnectionState {
 	state := tls.Server(nil, &tls.Config{Renegotiation: tls.RenegotiateOnceAsClient}).ConnectionState()
-	state.TLSUnique = nil //nolint:staticcheck // SA1019: not to be left at zeros
+	state.TLSUnique = nil // it was zeros
 	return state
 }()
 

@@ -71,7 +71,7 @@ func TestGoClientResumesByTicket(t *testing.T) {
 				t.Fatal(err)
 			}
 			message := bytes.Repeat([]byte("reprise"), 10_000)
-			go conn.Write(message)
+			go func() { _, _ = conn.Write(message) }() // the echo tells
 			got := make([]byte, len(message))
 			if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, message) {
 				t.Fatalf("echo: %v", err)
@@ -102,11 +102,11 @@ func TestOpenSSLResumesBySessionID(t *testing.T) {
 	if n := strings.Count(string(output), "Reused, TLSv1.2"); n != 5 {
 		t.Errorf("%d of 5 connections resumed\n%s", n, output)
 	}
-	want := reprise.NotOffered
+	ended := make(map[reprise.Reason]int)
 	for range 6 {
-		if got := <-reasons; got != want {
-			t.Errorf("%v, want %v", got, want)
-		}
-		want = reprise.Resumed
+		ended[<-reasons]++
+	}
+	if ended[reprise.NotOffered] != 1 || ended[reprise.Resumed] != 5 {
+		t.Errorf("the handshakes were %v", ended)
 	}
 }

@@ -72,7 +72,7 @@ func established(t *testing.T, cache *reprise.Cache) (client *tls.Conn, server *
 func TestEndWithoutCloseNotify(t *testing.T) {
 	client, server, _ := established(t, newCache(t, reprise.Options{}))
 	client.NetConn().Close()
-	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("Read after the end of the stream: %v, want %v", err, io.EOF)
 	}
 }
@@ -83,7 +83,7 @@ func TestEndWithinRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	client.NetConn().Close()
-	if _, err := server.Read(make([]byte, 1)); err != io.ErrUnexpectedEOF {
+	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("Read after the end of the stream: %v, want %v", err, io.ErrUnexpectedEOF)
 	}
 }

@@ -62,12 +62,15 @@ func clientFlight(tb testing.TB, server *tls.Config, client *tls.Config) []byte 
 	recorded := &recorder{Conn: b}
 	go func() {
 		conn := tls.Client(a, client)
-		conn.Handshake()
-		conn.Write([]byte("data"))
+		if _, err := conn.Write([]byte("data")); err != nil {
+			tb.Errorf("client: %v", err)
+		}
 		conn.Close()
 	}()
 	conn := native.Server(recorded, server, cache)
-	io.Copy(io.Discard, conn)
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		tb.Errorf("server: %v", err)
+	}
 	conn.Close()
 	return recorded.bytes
 }

@@ -11,10 +11,11 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/reprise-tls/reprise/native/internal/alert"
 	"github.com/reprise-tls/reprise/native/internal/schedule"
 	"github.com/reprise-tls/reprise/native/internal/wire"
-	"golang.org/x/sys/cpu"
 )
 
 // A Negotiation is what a ClientHello and a configuration lead to in a full handshake.

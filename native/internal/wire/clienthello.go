@@ -108,13 +108,13 @@ func (m *ClientHello) readExtension(kind uint16, data *cryptobyte.String) bool {
 		return m.readServerName(data)
 	case ExtensionStatusRequest:
 		var statusType uint8
-		var ignored cryptobyte.String
+		var responders, extensions cryptobyte.String
 		if !data.ReadUint8(&statusType) || statusType != statusTypeOCSP {
 			*data = nil // of a type to come
 			return true
 		}
 		m.StatusRequest = true
-		return data.ReadUint16LengthPrefixed(&ignored) && data.ReadUint16LengthPrefixed(&ignored)
+		return data.ReadUint16LengthPrefixed(&responders) && data.ReadUint16LengthPrefixed(&extensions)
 	case ExtensionSupportedGroups:
 		return readUint16s(data, &m.SupportedGroups)
 	case ExtensionPointFormats:
