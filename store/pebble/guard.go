@@ -12,7 +12,8 @@ import (
 // A guard is the file system that Pebble sees. Pebble ends the process when a write to its log or manifest fails. The
 // guard hides such failures: from the first one on nothing reaches the disk any more, all writes seem to work, and new
 // files lie in memory. So the folder stays as a crash at that moment would leave it, and Pebble can be closed in good
-// order. Whoever uses Pebble must ask whether the engine has failed before it trusts a result.
+// order. Whoever uses Pebble must ask whether the engine has failed before it trusts a result. (More in
+// docs/decisions/0002-embedded-store.md.)
 type guard struct {
 	vfs.FS
 	fail   func(error)

@@ -92,7 +92,7 @@ func randomKey() (key reprise.StoreKey) {
 	return key
 }
 
-// clientOptions returns the options of the client for a URL.
+// clientOptions returns the options of the client for a URL (docs/decisions/0003-redis-client.md).
 func clientOptions(address string, options Options) (o rueidis.ClientOption, err error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
