@@ -368,6 +368,10 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// CloseNotifyReceived reports whether the peer has sent close_notify: only then was all that it had to say read when Read
+// returns [io.EOF]. Where the end of the data is not known otherwise, somebody may have cut it off (RFC 5246, section 7.2.1).
+func (c *Conn) CloseNotifyReceived() bool { return c.ending.closeNotifyReceived.Load() }
+
 // end tells the cache how the connection ended.
 func (c *Conn) end() {
 	if c.connection != nil {

@@ -75,6 +75,17 @@ func TestEndWithoutCloseNotify(t *testing.T) {
 	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("Read after the end of the stream: %v, want %v", err, io.EOF)
 	}
+	if server.CloseNotifyReceived() {
+		t.Error("there was no close_notify")
+	}
+}
+
+func TestCloseNotifyReceived(t *testing.T) {
+	client, server, _ := established(t, newCache(t, reprise.Options{}))
+	client.Close()
+	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || !server.CloseNotifyReceived() {
+		t.Errorf("Read: %v; close_notify received: %v", err, server.CloseNotifyReceived())
+	}
 }
 
 func TestEndWithinRecord(t *testing.T) {

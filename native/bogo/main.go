@@ -115,10 +115,14 @@ func serve(conn *native.Conn, f *flags, p *phase, isResumption bool) error {
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			if f.checkCloseNotify {
+			switch {
+			case !f.checkCloseNotify:
+				return nil
+			case !conn.CloseNotifyReceived():
+				return io.ErrUnexpectedEOF
+			default:
 				return conn.CloseWrite()
 			}
-			return nil
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) && !f.checkCloseNotify {
 			return nil
