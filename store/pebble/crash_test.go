@@ -84,6 +84,7 @@ func work(dir string) error {
 
 // TestKill kills a process that works on a store, and checks what became of all that the process knew to be done.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd := child(t, "work", dir)
 	out, err := cmd.StdoutPipe()

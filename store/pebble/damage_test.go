@@ -17,6 +17,7 @@ import (
 // TestDamagedTable turns one bit of a file and checks that records are right or absent, that most stay, and that the
 // store goes on.
 func TestDamagedTable(t *testing.T) {
+	t.Parallel()
 	dir, n := filledFolder(t)
 	tables := glob(t, dir, "*.sst")
 	table := tables[len(tables)-1]
@@ -54,6 +55,7 @@ func TestDamagedTable(t *testing.T) {
 // TestDamagedFolder damages files at random. Open must fail with an error, or the store must work and never return a
 // wrong record.
 func TestDamagedFolder(t *testing.T) {
+	t.Parallel()
 	origin, n := filledFolder(t)
 	for seed := range uint64(12) {
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -86,6 +88,7 @@ func TestDamagedFolder(t *testing.T) {
 
 // TestMissingTable removes a file while the store is closed, which Open finds, and while it is open, which it survives.
 func TestMissingTable(t *testing.T) {
+	t.Parallel()
 	dir, n := filledFolder(t)
 	s := open(t, dir)
 	for _, table := range glob(t, dir, "*.sst") {

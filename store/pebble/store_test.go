@@ -90,6 +90,7 @@ func TestSweepWaits(t *testing.T) {
 
 // TestRoomComesBack checks that the disk gets back what expired, though nobody writes any more.
 func TestRoomComesBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	const n, lifetime = 2_000, time.Second
@@ -109,6 +110,7 @@ func TestRoomComesBack(t *testing.T) {
 }
 
 func TestClearGivesRoomBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	for i := range 2_000 {
