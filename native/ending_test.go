@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -176,5 +177,34 @@ func TestContextOfHandshake(t *testing.T) {
 		if err := server.HandshakeContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("handshake: %v, want %v", err, context.DeadlineExceeded)
 		}
+	}
+}
+
+// TestCloseFromEverywhere: goroutines that shake hands, read, write and close at once all come to an end.
+func TestCloseFromEverywhere(t *testing.T) {
+	authority, certificate := certtest.Shared(t)
+	for i := range 50 {
+		cache := newCache(t, reprise.Options{})
+		a, b := tcpPair(t)
+		client := tls.Client(a, &tls.Config{RootCAs: authority.Pool(), ServerName: "a.example", MaxVersion: tls.VersionTLS12})
+		server := native.Server(b, &tls.Config{Certificates: []tls.Certificate{certificate}}, cache)
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = io.Copy(client, client) }) // until the server closes
+		for range 2 {
+			all.Go(func() { _, _ = io.Copy(io.Discard, server) })
+			all.Go(func() {
+				for {
+					if _, err := server.Write(make([]byte, 20_000)); err != nil {
+						return
+					}
+				}
+			})
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * 200 * time.Microsecond)
+				server.Close()
+			})
+		}
+		all.Wait()
+		client.Close()
 	}
 }
