@@ -12,6 +12,7 @@ import (
 type double struct {
 	memory.Store
 	put       func(context.Context, reprise.StoreKey, []byte, time.Duration) error
+	batch     func(context.Context, []reprise.StorePut) error
 	get, take lookup
 	delete    func(context.Context, reprise.StoreKey) error
 	each      func(context.Context, func(reprise.StoreKey, []byte, time.Time) bool) error
@@ -29,6 +30,18 @@ func (d *double) Put(ctx context.Context, key reprise.StoreKey, record []byte, l
 		return d.put(ctx, key, record, lifetime)
 	}
 	return d.Store.Put(ctx, key, record, lifetime)
+}
+
+func (d *double) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
+	if d.batch != nil {
+		return d.batch(ctx, puts)
+	}
+	for _, p := range puts {
+		if err := d.Put(ctx, p.Key, p.Record, p.Lifetime); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *double) Get(ctx context.Context, key reprise.StoreKey) ([]byte, bool, error) {

@@ -33,12 +33,13 @@ func faults(name string) map[string]func() *double {
 		"TakeRace":           {"take in two steps": takeInSteps},
 		"TakeDeleteRace":     {"take in two steps": takeInSteps},
 		"TakePutRace":        {"take in two steps": takeInSteps},
-		"Cancelled":          {"the context is not looked at": ignoresContext, "ping works": pingIgnoresContext},
+		"Cancelled":          {"the context is not looked at": ignoresContext, "ping works": pingIgnoresContext, "batches are put": batchIgnoresContext},
 		"Aliasing":           {"put keeps the slice": putKeepsSlice, "get returns its slice": getSharesSlice},
 		"AllBytes":           {"keys are text": keysAreText, "zero bytes end a record": recordsAreText},
 		"Concurrent":         {"records get mixed up": recordsMixUp},
 		"SecondNode":         {"records are not shared": nodesAreAlone, "takes race": nodesTakeInSteps},
 		"RestartLifetime":    {"lifetimes begin again": restartsLifetimes},
+		"Batch":              {"one is forgotten": batchForgets, "one lifetime for all": batchHasOneLifetime, "zero is for ever": batchForever},
 		"Each":               {"one is left out": eachLeavesOut, "one comes twice": eachRepeats, "no expiry": eachWithoutExpiry},
 		"EachExpired":        {"expired records are shown": eachShowsExpired},
 		"EachStops":          {"false does not end it": eachGoesOn, "the context does not end it": eachIgnoresContext},
@@ -233,6 +234,54 @@ func ignoresContext() *double {
 func pingIgnoresContext() *double {
 	d := new(double)
 	d.ping = func(context.Context) error { return nil }
+	return d
+}
+
+func batchForgets() *double {
+	d := new(double)
+	d.batch = func(ctx context.Context, puts []reprise.StorePut) error {
+		for _, p := range puts[1:] {
+			if err := d.Store.Put(ctx, p.Key, p.Record, p.Lifetime); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return d
+}
+
+func batchHasOneLifetime() *double {
+	d := new(double)
+	d.batch = func(ctx context.Context, puts []reprise.StorePut) error {
+		for _, p := range puts {
+			if err := d.Store.Put(ctx, p.Key, p.Record, puts[0].Lifetime); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return d
+}
+
+func batchForever() *double {
+	d := new(double)
+	d.batch = func(ctx context.Context, puts []reprise.StorePut) error {
+		for _, p := range puts {
+			if p.Lifetime <= 0 {
+				p.Lifetime = long
+			}
+			if err := d.Store.Put(ctx, p.Key, p.Record, p.Lifetime); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return d
+}
+
+func batchIgnoresContext() *double {
+	d := new(double)
+	d.batch = func(context.Context, []reprise.StorePut) error { return nil }
 	return d
 }
 

@@ -19,6 +19,42 @@ func optional[T any](c *checker, s reprise.Store) T {
 	return o
 }
 
+func checkBatch(c *checker) {
+	s := c.open()
+	batcher := optional[reprise.BatchPutter](c, s)
+	keys := newKeys(60)
+	want := make([][]byte, len(keys))
+	puts := make([]reprise.StorePut, len(keys))
+	for i, key := range keys {
+		if i%3 == 0 {
+			c.put(s, key, newRecord(300), long) // to be replaced
+		}
+		want[i] = newRecord(100 + i)
+		puts[i] = reprise.StorePut{Key: key, Record: bytes.Clone(want[i]), Lifetime: long}
+		if i%10 == 9 {
+			puts[i].Lifetime = short
+		}
+	}
+	if err := batcher.PutBatch(c.Context(), puts); err != nil {
+		c.fail("PutBatch: %v", err)
+	}
+	for i := range puts {
+		clear(puts[i].Record)
+	}
+	c.awaitShort(s)
+	for i, key := range keys {
+		if puts[i].Lifetime == short {
+			c.wantAbsent("Get of a record of a batch past its lifetime", s.Get, key)
+		} else {
+			c.want("Get of a record of a batch", s.Get, key, want[i])
+		}
+	}
+	puts = []reprise.StorePut{{Key: newKey(), Record: want[0], Lifetime: long}, {Key: newKey(), Record: want[0]}}
+	if err := batcher.PutBatch(c.Context(), puts); err == nil {
+		c.fail("PutBatch for a lifetime of 0 returned no error")
+	}
+}
+
 // each runs Each over a copy of what it shows.
 func (c *checker) each(s reprise.Store, f func(reprise.StoreKey, []byte, time.Time) bool) {
 	c.Helper()

@@ -154,6 +154,10 @@ func calls(s reprise.Store, key reprise.StoreKey) map[string]func(context.Contex
 		"Take":   func(ctx context.Context) error { _, _, err := s.Take(ctx, key); return err },
 		"Delete": func(ctx context.Context) error { return s.Delete(ctx, key) },
 	}
+	if s, ok := s.(reprise.BatchPutter); ok {
+		puts := []reprise.StorePut{{Key: key, Record: []byte("record"), Lifetime: long}, {Key: newKey(), Record: []byte("record"), Lifetime: long}}
+		all["PutBatch"] = func(ctx context.Context) error { return s.PutBatch(ctx, puts) }
+	}
 	if s, ok := s.(reprise.Iterator); ok {
 		every := func(reprise.StoreKey, []byte, time.Time) bool { return true }
 		all["Each"] = func(ctx context.Context) error { return s.Each(ctx, every) }

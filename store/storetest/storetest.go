@@ -115,6 +115,7 @@ var cases = []testCase{
 	{"SecondNode", "of concurrent takers one wins, from whichever node they come", checkSecondNode},
 	{"Restart", "a record that was taken stays taken, after a crash, a restart, a restore and a failover", checkRestart},
 	{"RestartLifetime", "A record that is past its lifetime is absent, whether or not it was swept yet.", checkRestartLifetime},
+	{"Batch", "PutBatch does what as many calls of Put do, in any order", checkBatch},
 	{"Each", "Each calls f for every record that is not past its lifetime, in no particular order", checkEach},
 	{"EachExpired", "Each calls f for every record that is not past its lifetime, in no particular order", checkEachExpired},
 	{"EachStops", "until f returns false or ctx is done", checkEachStops},
