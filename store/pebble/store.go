@@ -137,15 +137,23 @@ func open(dir string, options Options, fs vfs.FS, retry time.Duration) (*Store, 
 
 // Put implements [reprise.Store]. The record is on the disk half a second later at the latest.
 func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
+	if err := checkPut(record, lifetime); err != nil {
+		return err
+	}
+	value := entry{record, expiryAfter(time.Now(), lifetime)}.marshal()
+	_, err := call(ctx, s, func(e *engine) (entry, error) { return entry{}, e.put(key, value) })
+	return err
+}
+
+// checkPut says what Put refuses.
+func checkPut(record []byte, lifetime time.Duration) error {
 	if lifetime <= 0 {
 		return fmt.Errorf("pebblestore: lifetime of %v, it must be more than zero", lifetime)
 	}
 	if n := len(record); n == 0 || n > reprise.MaxRecordLength {
 		return fmt.Errorf("pebblestore: record of %d bytes, it must be 1 to %d", n, reprise.MaxRecordLength)
 	}
-	value := entry{record, expiryAfter(time.Now(), lifetime)}.marshal()
-	_, err := call(ctx, s, func(e *engine) (entry, error) { return entry{}, e.put(key, value) })
-	return err
+	return nil
 }
 
 // Get implements [reprise.Store].
