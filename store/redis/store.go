@@ -54,13 +54,22 @@ func New(client rueidis.Client, options Options) *Store {
 
 // Put implements [reprise.Store] with SET PX. Lifetimes are rounded up to milliseconds.
 func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
-	if lifetime <= 0 {
-		return fmt.Errorf("redisstore: lifetime of %v, it must be more than zero", lifetime)
+	set, err := s.set(key, record, lifetime)
+	if err != nil {
+		return err
 	}
-	// The client may still read the value when a Put that ran out of time has returned, so it gets a copy.
-	set := s.client.B().Set().Key(s.name(key)).Value(string(record)).PxMilliseconds(milliseconds(lifetime))
-	_, err := s.do(ctx, set.Build())
+	_, err = s.do(ctx, set)
 	return err
+}
+
+// set returns the command of a put.
+func (s *Store) set(key reprise.StoreKey, record []byte, lifetime time.Duration) (command rueidis.Completed, err error) {
+	if lifetime <= 0 {
+		return command, fmt.Errorf("redisstore: lifetime of %v, it must be more than zero", lifetime)
+	}
+	// The client may still read the value when a put that ran out of time has returned, so it gets a copy.
+	set := s.client.B().Set().Key(s.name(key)).Value(string(record)).PxMilliseconds(milliseconds(lifetime))
+	return set.Build(), nil
 }
 
 // milliseconds returns d rounded up.
