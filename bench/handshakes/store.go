@@ -14,6 +14,7 @@ import (
 
 type closableStore interface {
 	reprise.Store
+	reprise.BatchPutter
 	io.Closer
 }
 
@@ -28,7 +29,7 @@ func openStore(k storeKind, setup serverSetup) (closableStore, error) {
 	}
 }
 
-// A countedStore counts the calls of a store.
+// A countedStore counts the calls of a store; of a batch, each put.
 type countedStore struct {
 	closableStore
 	gets, takes, puts, deletes atomic.Int64
@@ -47,6 +48,11 @@ func (s *countedStore) Take(ctx context.Context, key reprise.StoreKey) ([]byte, 
 func (s *countedStore) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
 	s.puts.Add(1)
 	return s.closableStore.Put(ctx, key, record, lifetime)
+}
+
+func (s *countedStore) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
+	s.puts.Add(int64(len(puts)))
+	return s.closableStore.PutBatch(ctx, puts)
 }
 
 func (s *countedStore) Delete(ctx context.Context, key reprise.StoreKey) error {
