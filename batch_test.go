@@ -99,9 +99,8 @@ func TestDeleteDoesNotWaitForABatch(t *testing.T) {
 		s := n.stored()
 		n.announceEach(2)
 		n.remove(s, reprise.RemovedExplicitly)
-		n.announceEach(1)
 		synctest.Wait()
-		store.saw(t, "put", "batch of 2", "delete", "put")
+		store.saw(t, "put", "batch of 2", "delete")
 		n.hasNot(s)
 	})
 }
