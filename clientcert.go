@@ -139,7 +139,7 @@ func (n *Connection) checkClientCertificate(s *Session) (chains [][]*x509.Certif
 	info := &n.info
 	if !s.HasPeerCertificates() {
 		return nil, info.ClientAuth != tls.RequireAnyClientCert && info.ClientAuth != tls.RequireAndVerifyClientCert &&
-			n.acceptedByApplication(nil, nil)
+			n.acceptedByApplication(s, nil)
 	}
 	now := n.certificateTime()
 	switch info.ClientAuth {
@@ -156,7 +156,7 @@ func (n *Connection) checkClientCertificate(s *Session) (chains [][]*x509.Certif
 			return nil, false
 		}
 	}
-	return chains, n.acceptedByApplication(s.PeerCertificates(), slices.Clone(chains))
+	return chains, n.acceptedByApplication(s, chains)
 }
 
 func (n *Connection) certificateTime() time.Time {
@@ -168,11 +168,11 @@ func (n *Connection) certificateTime() time.Time {
 
 // acceptedByApplication asks the connection's VerifyPeerCertificate, which crypto/tls calls in a full handshake only.
 // crypto/tls does so whenever it has asked for a certificate, also if it got none.
-func (n *Connection) acceptedByApplication(rawCerts [][]byte, chains [][]*x509.Certificate) (ok bool) {
+func (n *Connection) acceptedByApplication(s *Session, chains [][]*x509.Certificate) (ok bool) {
 	f := n.info.VerifyPeerCertificate
 	if f == nil || n.info.ClientAuth == tls.NoClientCert {
 		return true
 	}
 	defer n.cache.guard("VerifyPeerCertificate", nil) // ok is false then
-	return f(rawCerts, chains) == nil
+	return f(s.PeerCertificates(), slices.Clone(chains)) == nil
 }
