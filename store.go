@@ -75,7 +75,7 @@ type Incarnated interface {
 
 // An Iterator is a store that can list its records. Each calls f for every record that is not past its lifetime, in
 // no particular order, until f returns false or ctx is done. Records put or deleted meanwhile may or may not be seen.
-// f may keep neither slice; it may call the store.
+// f must not keep record; it may call the store.
 type Iterator interface {
 	Each(ctx context.Context, f func(key StoreKey, record []byte, expiry time.Time) bool) error
 }
