@@ -9,7 +9,7 @@ import (
 
 func recovered(secret string) (trace string) {
 	defer func() {
-		recover()
+		_ = recover()
 		trace = trace1()
 	}()
 	panic(secret)
