@@ -33,7 +33,7 @@ func (b *benchmark) newClient(p *serverProcess, c benchCase) *client {
 			ClientSessionCache: noSessions{}, // without a cache, the client would accept no ticket
 		}
 		if c.resumed {
-			config.ClientSessionCache = new(oneSession)
+			config.ClientSessionCache = &oneSession{keepsFirst: p.kind.bypass}
 		}
 		if c.mutual {
 			config.Certificates = []tls.Certificate{b.certificates.client}
@@ -120,16 +120,20 @@ type noSessions struct{}
 func (noSessions) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
 func (noSessions) Put(string, *tls.ClientSessionState)        {}
 
-// oneSession keeps the first session that it gets, and offers it again and again.
+// oneSession keeps the last session that it gets, or the first: that one is in the store for certain, and not still on its
+// way.
 type oneSession struct {
-	first atomic.Pointer[tls.ClientSessionState]
+	session    atomic.Pointer[tls.ClientSessionState]
+	keepsFirst bool
 }
 
 func (o *oneSession) Get(string) (*tls.ClientSessionState, bool) {
-	session := o.first.Load()
+	session := o.session.Load()
 	return session, session != nil
 }
 
 func (o *oneSession) Put(_ string, session *tls.ClientSessionState) {
-	o.first.CompareAndSwap(nil, session)
+	if !o.session.CompareAndSwap(nil, session) && !o.keepsFirst {
+		o.session.Store(session)
+	}
 }
