@@ -169,11 +169,18 @@ func (e *engine) sync() error {
 }
 
 // clear removes all records. It returns after the disk has the removal.
-func (e *engine) clear() error {
+func (e *engine) clear(ctx context.Context) error {
 	if e.refusal != nil {
 		return e.refusal
 	}
-	return e.db.DeleteRange(allRecords.Start, allRecords.End, pebble.Sync)
+	if err := e.db.DeleteRange(allRecords.Start, allRecords.End, pebble.Sync); err != nil {
+		return err
+	}
+	// Left to itself, Pebble gives the room back some time. If ctx ends first, that must do.
+	if err := e.db.Compact(ctx, allRecords.Start, allRecords.End, false); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // syncPuts syncs what was put, until the engine is stopped.

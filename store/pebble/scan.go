@@ -39,7 +39,7 @@ func (s *Store) Count(ctx context.Context) (n int, err error) {
 // Clear implements [reprise.Clearer]. It returns -1, since it does not look at the records, after the disk has confirmed
 // the removal.
 func (s *Store) Clear(ctx context.Context) (removed int, err error) {
-	_, err = call(ctx, s, func(e *engine) (entry, error) { return entry{}, e.clear() })
+	_, err = call(ctx, s, func(e *engine) (entry, error) { return entry{}, e.clear(ctx) })
 	return -1, err
 }
 
