@@ -63,8 +63,8 @@ func parse(arguments []string, output io.Writer) (settings, error) {
 	quick := false
 	flags := flag.NewFlagSet("handshakes", flag.ContinueOnError)
 	flags.SetOutput(output)
-	flags.IntVar(&s.rounds, "rounds", 100, "measure each server `n` times")
-	flags.IntVar(&s.connections, "connections", 50, "connections of a server in each round")
+	flags.IntVar(&s.rounds, "rounds", 60, "measure each server `n` times")
+	flags.IntVar(&s.connections, "connections", 150, "connections of a server in each round")
 	flags.IntVar(&s.concurrency, "concurrency", 4, "connections at a time")
 	flags.IntVar(&s.sessions, "sessions", 50, "sessions that each server's clients resume in turn")
 	flags.Func("cases", "measure only cases whose name matches `regexp`", setRegexp(&s.cases))
