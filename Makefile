@@ -11,6 +11,9 @@ SOAKTIME ?= 2h
 LINT_VERSION := v2.15.0
 LINT := .tools/golangci-lint-$(LINT_VERSION)
 
+# How all but the tests with the race detector is built: in one way, so that the go command does it once.
+PLAIN := CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
+
 # Tests of these modules drive other processes, so the race detector sees nothing there. conformance runs bin/reprise.
 DRIVERS := /(conformance|bench)(/|$$)
 
@@ -23,7 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 build: ## make bin/reprise
-	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/reprise ./cmd/reprise
+	$(PLAIN) go build -ldflags '-X main.version=$(VERSION)' -o bin/reprise ./cmd/reprise
 
 run: build ## make bin/reprise and serve https://127.0.0.1:8443 with the embedded store under state/
 	bin/reprise serve --self-signed --listen 127.0.0.1:8443 --store file:state/sessions --state-dir state
@@ -37,15 +40,15 @@ fmt-check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 
 vet:
-	go vet work
+	$(PLAIN) go vet work
 
 unit:
-	go test -race -shuffle=on -timeout 10m $$(go list work | grep -vE '$(DRIVERS)')
-	@packages=$$($(LESS_UNDER_RACE)); if [ -n "$$packages" ]; then set -x; go test -shuffle=on -timeout 10m $$packages; fi
+	go test -race -vet=off -shuffle=on -timeout 10m $$(go list work | grep -vE '$(DRIVERS)')
+	@packages=$$($(LESS_UNDER_RACE)); if [ -n "$$packages" ]; then set -x; $(PLAIN) go test -vet=off -shuffle=on -timeout 10m $$packages; fi
 
 conformance: build
 	@packages=$$(go list work | grep -E '$(DRIVERS)' || true); \
-	if [ -n "$$packages" ]; then set -x; REPRISE_BIN="$(CURDIR)/bin/reprise" go test -shuffle=on -timeout 10m $$packages; fi
+	if [ -n "$$packages" ]; then set -x; REPRISE_BIN="$(CURDIR)/bin/reprise" $(PLAIN) go test -vet=off -shuffle=on -timeout 10m $$packages; fi
 
 lint: $(LINT) ## run golangci-lint, built on first use, and check every go.mod
 	@status=0; scripts/check-modules.sh || status=1; \
@@ -58,14 +61,14 @@ $(LINT):
 	mv .tools/golangci-lint $@
 
 bench: ## run every benchmark, then measure handshakes side by side; BENCHTIME=1s
-	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m work
-	go run ./bench/handshakes
+	$(PLAIN) go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m work
+	$(PLAIN) go run ./bench/handshakes
 
 fuzz: ## run every fuzz target for a short while; FUZZTIME=10s each
 	scripts/fuzz.sh $(FUZZTIME)
 
 soak: build ## run the long forms of the tests; SOAKTIME=2h at most
-	REPRISE_SOAK=1 REPRISE_BIN="$(CURDIR)/bin/reprise" go test -shuffle=on -timeout $(SOAKTIME) work
+	REPRISE_SOAK=1 REPRISE_BIN="$(CURDIR)/bin/reprise" $(PLAIN) go test -vet=off -shuffle=on -timeout $(SOAKTIME) work
 
 release-check: ## build each module against the others as a release would
 	scripts/release-check.sh
