@@ -31,7 +31,7 @@ import (
 //	    opaque id<1..32>;
 //	    opaque secret<0..48>;        /* empty only if engine_state holds it */
 //	    uint64 created;              /* since the Unix epoch */
-//	    uint64 timeout;
+//	    uint64 timeout;              /* not 0 */
 //	    opaque lineage_id[16];
 //	    uint64 lineage_start;
 //	    uint64 lineage_end;
@@ -144,8 +144,8 @@ func (s *Session) checkParsed(chain, appData, extensions []byte) error {
 		return errors.New("early data without single use")
 	case s.lineage.id == [16]byte{}:
 		return errors.New("no lineage")
-	case s.timeout > milliseconds(math.MaxInt64/time.Millisecond):
-		return errors.New("timeout of more than 292 years")
+	case s.timeout == 0 || s.timeout > milliseconds(math.MaxInt64/time.Millisecond):
+		return errors.New("timeout of nothing, or of more than 292 years")
 	case s.lineage.end < s.lineage.start || s.lineage.end-s.lineage.start > milliseconds(MaxLineage.Milliseconds()):
 		return errors.New("lineage that ends before it starts, or after more than 7 days")
 	case len(s.profile.context) > MaxContextLength:

@@ -219,6 +219,7 @@ func TestParseSessionRefuses(t *testing.T) {
 		"an ID too long":   func(b []byte) []byte { return slices.Concat(b[:8], []byte{33}, b[9:41], []byte{0}, b[41:]) },
 		"a long secret":    func(b []byte) []byte { return slices.Concat(b[:41], []byte{49}, b[42:90], []byte{0}, b[90:]) },
 		"a negative time":  func(b []byte) []byte { b[90] = 0xff; return b },
+		"no timeout":       func(b []byte) []byte { clear(b[98:106]); return b },
 		"a long timeout":   func(b []byte) []byte { b[99] = 0x10; return b }, // longer than a time.Duration
 		"no lineage":       func(b []byte) []byte { clear(b[106:122]); return b },
 		"a long lineage":   func(b []byte) []byte { b[133]++; return b }, // by 49 days
