@@ -95,6 +95,8 @@ func TestServerNamesOfOneHost(t *testing.T) {
 		{"www.example", "wWw.eXaMpLe.", reprise.Resumed},
 		{"WWW.EXAMPLE.", "www.example", reprise.Resumed},
 		{"www.example", "www.example..", reprise.ServerName},
+		{"www.example..", "www.example..", reprise.Resumed},
+		{"www.example..", "www.example.", reprise.ServerName},
 		{"", ".", reprise.Resumed},
 		{"kiosk.example", "\u212aiosk.example", reprise.ServerName}, // a kelvin sign, whose lower case is k
 		{"\xfe.Example", "\xff.Example", reprise.ServerName},

@@ -40,7 +40,7 @@ import (
 //	    uint32 max_early_data;
 //	    opaque scope[32];
 //	    opaque context<0..32>;
-//	    opaque server_name<0..255>;
+//	    opaque server_name<0..255>;  /* in lower case, without a trailing dot */
 //	    opaque alpn<0..255>;
 //	    Certificate certificates<0..2^24-1>;
 //	    ApplicationData application_data<0..2^24-1>;
@@ -148,6 +148,8 @@ func (s *Session) checkParsed(chain, appData, extensions []byte) error {
 		return errors.New("timeout of nothing, or of more than 292 years")
 	case s.lineage.end < s.lineage.start || s.lineage.end-s.lineage.start > milliseconds(MaxLineage.Milliseconds()):
 		return errors.New("lineage that ends before it starts, or after more than 7 days")
+	case s.profile.serverName != canonicalServerName(s.profile.serverName):
+		return errors.New("server name that is not canonical")
 	case len(s.profile.context) > MaxContextLength:
 		return fmt.Errorf("context of %d bytes", len(s.profile.context))
 	case len(chain)+len(appData)+len(s.profile.opaque) > maxVariable:

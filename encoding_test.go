@@ -226,6 +226,9 @@ func TestParseSessionRefuses(t *testing.T) {
 		"a wrong lineage":  func(b []byte) []byte { b[133]--; return b },
 		"early data again": func(b []byte) []byte { b[7] &^= 2; return b }, // not for single use
 		"a long context":   func(b []byte) []byte { return slices.Concat(b[:182], []byte{33}, make([]byte, 33), b[190:]) },
+		"a name in capitals": func(b []byte) []byte {
+			return bytes.Replace(b, []byte("www.example"), []byte("WWW.example"), 1)
+		},
 		"an empty certificate": func(b []byte) []byte {
 			return bytes.Replace(b, []byte("\x00\x00\x04leaf"), []byte("\x00\x00\x00\x00\x00\x01f"), 1)
 		},

@@ -68,9 +68,13 @@ func sortedSubjects(pool *x509.CertPool) [][]byte {
 
 // canonicalServerName returns name as two spellings of one host name have in common: in lower case and without a
 // trailing dot. Host names are ASCII (RFC 6066, section 3). What a client sends that is none stays what it is: Unicode
-// has characters other than letters K and S whose lower case are these.
+// has characters other than letters K and S whose lower case are these, and two dots are no trailing dot. A canonical
+// name is its own canonical name.
 func canonicalServerName(name string) string {
-	lower := []byte(strings.TrimSuffix(name, "."))
+	if !strings.HasSuffix(name, "..") {
+		name = strings.TrimSuffix(name, ".")
+	}
+	lower := []byte(name)
 	for i, c := range lower {
 		if 'A' <= c && c <= 'Z' {
 			lower[i] = c + 'a' - 'A'
