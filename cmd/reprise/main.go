@@ -26,6 +26,8 @@ type commands struct {
 	Sessions sessioncmd.Command `cmd:"" help:"List, show and remove sessions."`
 	Key      keycmd.Command     `cmd:"" help:"Make, rotate and identify fleet keys."`
 	Version  versionCommand     `cmd:"" help:"Show the version of this program and of Go."`
+
+	ShowVersion versionFlag `name:"version" env:"-" help:"Show the version of this program and of Go."`
 }
 
 const description = `TLS server with a session cache: clients resume on every server of a fleet, and after a restart.
@@ -52,6 +54,7 @@ func run(args []string) int {
 			ValueFormatter:      func(value *kong.Value) string { return value.Help }, // not each variable's name
 		}),
 		kong.BindTo(os.Stdout, (*io.Writer)(nil)),
+		kong.Bind(config.Origins{}),
 	)
 	ctx, err := parser.Parse(args)
 	if err != nil {
@@ -68,7 +71,21 @@ func run(args []string) int {
 type versionCommand struct{}
 
 // Run prints the version.
-func (versionCommand) Run(out io.Writer) error {
+func (versionCommand) Run(out io.Writer) error { return printVersion(out) }
+
+// A versionFlag prints the version instead of doing anything else.
+type versionFlag bool
+
+// BeforeReset is called by kong before anything is checked.
+func (versionFlag) BeforeReset(app *kong.Kong) error {
+	err := printVersion(app.Stdout)
+	if err == nil {
+		app.Exit(0)
+	}
+	return err
+}
+
+func printVersion(out io.Writer) error {
 	_, err := fmt.Fprintf(out, "reprise %s (%s %s/%s)\n", programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }

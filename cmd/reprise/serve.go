@@ -43,9 +43,9 @@ and exits with 0; a second one exits at once.
 }
 
 // Run serves, or only checks.
-func (c *serveCommand) Run(out io.Writer) error {
+func (c *serveCommand) Run(out io.Writer, origins config.Origins) error {
 	if err := c.Serve.Check(); err != nil {
-		return err
+		return origins.Point(err)
 	}
 	if c.Check {
 		_, err := fmt.Fprintln(out, "settings are good")

@@ -4,6 +4,7 @@ package answer
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -36,8 +37,8 @@ type Report struct {
 	ServerName string `json:"server_name"`
 }
 
-// New returns a handler that answers every request with the report of its connection: as a page if the client
-// accepts text/html, else as JSON. describe returns the report.
+// New returns a handler that answers every request with the report of its connection: as a page for browsers, else as
+// JSON. describe returns the report.
 //
 // It closes each connection after the answer, so that a client that asks again connects again.
 func New(describe func(*http.Request) Report) http.Handler {
@@ -48,7 +49,7 @@ func New(describe func(*http.Request) Report) http.Handler {
 		h.Set("Connection", "close") // net/http turns it into a GOAWAY in HTTP/2
 		h.Set("X-Content-Type-Options", "nosniff")
 		report := describe(r)
-		if acceptsHTML(r.Header) {
+		if wantsPage(r.Header) {
 			writePage(w, report)
 			return
 		}
@@ -59,15 +60,38 @@ func New(describe func(*http.Request) Report) http.Handler {
 	})
 }
 
-// acceptsHTML reports whether the client names HTML among what it accepts, as browsers do and programs do not.
-func acceptsHTML(h http.Header) bool {
+// wantsPage reports whether the client is a browser, by its header field Accept (RFC 9110, section 12.5.1). Browsers ask for
+// XHTML by name. Programs may name HTML too, as Java does of itself, but then also take anything or JSON.
+func wantsPage(h http.Header) bool {
+	q := qualities(h)
+	if html := max(q["text/html"], q["application/xhtml+xml"]); html == 0 || html < q["application/json"] {
+		return false
+	}
+	return q["application/xhtml+xml"] > 0 || q["*/*"]+q["*"]+q["application/json"] == 0
+}
+
+// qualities returns what the client accepts, each with its quality from 0 to 1.
+func qualities(h http.Header) map[string]float64 {
+	q := make(map[string]float64)
 	for _, field := range h.Values("Accept") {
 		for element := range strings.SplitSeq(field, ",") {
-			mediaType, _, _ := strings.Cut(element, ";")
-			if strings.EqualFold(strings.TrimSpace(mediaType), "text/html") {
-				return true
-			}
+			mediaType, params, _ := strings.Cut(element, ";")
+			q[strings.ToLower(strings.TrimSpace(mediaType))] = quality(params)
 		}
 	}
-	return false
+	return q
+}
+
+// quality returns the parameter q among others, 1 if there is none.
+func quality(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(param, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "q") {
+			continue
+		}
+		if q, err := strconv.ParseFloat(strings.TrimSpace(value), 64); err == nil && q >= 0 && q <= 1 {
+			return q
+		}
+	}
+	return 1
 }

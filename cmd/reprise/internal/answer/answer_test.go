@@ -30,7 +30,13 @@ func TestJSONForPrograms(t *testing.T) {
 		CipherSuite: "TLS_AES_128_GCM_SHA256", Session: "0123456789ab", NewSession: "ba9876543210",
 		SessionAge: 7, LineageAge: 60, Generation: 2, Node: "a", ServerName: "localhost",
 	}
-	for _, accept := range []string{"", "*/*", "application/json", "text/plain"} {
+	for _, accept := range []string{
+		"", "*/*", "application/json", "text/plain", ";;q=,", "text/html;q=0, application/xhtml+xml;q=0",
+		"text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", // Java
+		"*/*, text/html;q=0.5",
+		"text/html, application/json",
+		"application/json, text/html;q=0.9, application/xhtml+xml;q=0.8",
+	} {
 		w := ask(t, accept, report)
 		if got := w.Header().Get("Content-Type"); got != "application/json" {
 			t.Errorf("Accept %q: Content-Type %q", accept, got)
@@ -63,6 +69,22 @@ func TestPageForBrowsers(t *testing.T) {
 	}
 	if !strings.Contains(body, "full handshake") || !strings.Contains(body, "not-offered") {
 		t.Errorf("the page does not say how the connection was made:\n%s", body)
+	}
+}
+
+// TestPageByAccept: the header fields of browsers.
+func TestPageByAccept(t *testing.T) {
+	for _, accept := range []string{
+		"text/html",
+		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+		"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+		"text/html, text/plain, text/sgml, text/css, application/xhtml+xml, */*;q=0.01",
+		"TEXT/HTML ; Q=0.9 , application/xhtml+xml",
+		"application/xhtml+xml, text/html;q=0.5, application/json;q=0.1",
+	} {
+		if got := ask(t, accept, answer.Report{}).Header().Get("Content-Type"); got != "text/html; charset=utf-8" {
+			t.Errorf("Accept %q: Content-Type %q", accept, got)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ type Cache struct {
 	CacheSize int           `default:"20480" placeholder:"N" help:"Sessions in the internal cache; 0 is no limit. Default: ${default}."`
 	Mode      string        `default:"server" placeholder:"NAMES" help:"Session cache mode as in SSL_CTX_set_session_cache_mode(3), separated by commas: off, client, server, both, no-auto-clear, no-internal-lookup, no-internal-store, no-internal, update-time. Default: ${default}."`
 	SingleUse bool          `help:"A session can be resumed once only."`
-	Unclean   string        `enum:"never,fatal,openssl,strict" default:"openssl" placeholder:"RULE" help:"Which ends of a connection remove its session: never; fatal (alerts only); openssl (also when this side has not sent close_notify); strict (also when the client has not). Default: ${default}."`
+	Unclean   string        `enum:"never,fatal,openssl,strict" default:"openssl" placeholder:"RULE" help:"Which ends of a connection remove its session: never; fatal (alerts only); openssl (also when this side has not sent close_notify); strict (also when the client has not: where the server closes first, which an answer without a backend does, nothing ever resumes then). Default: ${default}."`
 
 	// ModeBits are what Mode means.
 	ModeBits reprise.Mode `kong:"-"`

@@ -24,6 +24,7 @@ type Serve struct {
 // Check checks the settings, and fills in what they mean. It reports everything that is wrong, each with a hint. It
 // opens nothing and makes nothing.
 func (s *Serve) Check() error {
+	s.TLS.dropEmpty()
 	return hint.Join(
 		s.Listening.check(),
 		s.TLS.check(),

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,26 +20,29 @@ import (
 type File string
 
 // notInFile are flags that make no sense in a file.
-var notInFile = []string{"config", "check", "help"}
+var notInFile = []string{"config", "check", "help", "version"}
 
 // BeforeResolve is called by kong between the command line and the files.
-func (File) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
+func (File) BeforeResolve(ctx *kong.Context, trace *kong.Path, origins Origins) error {
 	path := string(ctx.FlagValue(trace.Flag).(File))
 	if path == "" {
 		return nil
 	}
-	values, err := readFile(path)
-	if err != nil {
-		return err
+	f := settingsFile{path: path, flags: make(map[string]*kong.Flag), values: make(map[string]any), lines: make(map[string]string)}
+	for _, flag := range ctx.Selected().Flags {
+		if !slices.Contains(notInFile, flag.Name) {
+			f.flags[flag.Name] = flag
+		}
 	}
-	if err := checkKeys(path, values, ctx.Selected().Flags); err != nil {
+	if err := f.read(); err != nil {
 		return err
 	}
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		value, ok := values[flag.Name]
-		if !ok || inEnvironment(flag) || slices.Contains(notInFile, flag.Name) {
+		value, ok := f.values[flag.Name]
+		if !ok || inEnvironment(flag) {
 			return nil, nil
 		}
+		origins[flag.Name] = f.lines[flag.Name]
 		return value, nil
 	}))
 	return nil
@@ -47,26 +52,74 @@ func inEnvironment(flag *kong.Flag) bool {
 	return slices.ContainsFunc(flag.Envs, func(name string) bool { _, ok := os.LookupEnv(name); return ok })
 }
 
-// readFile returns the settings of a file as the strings that they would be on the command line.
-func readFile(path string) (map[string]any, error) {
-	var parsed map[string]any
-	if _, err := toml.DecodeFile(path, &parsed); err != nil {
+// A settingsFile is what [File] names, while it is read.
+type settingsFile struct {
+	path   string
+	flags  map[string]*kong.Flag // by name: those that a file may have
+	values map[string]any        // the settings in the file, as they would be on the command line
+	lines  map[string]string     // where they stand
+}
+
+// read reads the file, and reports everything that is wrong, with its line.
+func (f *settingsFile) read() error {
+	var parsed map[string]toml.Primitive
+	meta, err := toml.DecodeFile(f.path, &parsed)
+	if err != nil {
 		if syntax := new(toml.ParseError); errors.As(err, syntax) {
-			return nil, hint.With(fmt.Errorf("settings file %s, line %d: %s", path, syntax.Position.Line, syntax.Message),
+			return hint.With(fmt.Errorf("%s: %s", f.line(syntax.Position.Line), syntax.Message),
 				`the file is TOML, such as: listen = ["127.0.0.1:8443"]`)
 		}
-		return nil, hint.With(fmt.Errorf("settings file: %w", err), "--config names a TOML file that this user can read")
+		return hint.With(fmt.Errorf("settings file: %w", err), "--config names a TOML file that this user can read")
 	}
-	values := make(map[string]any, len(parsed))
-	for key, value := range parsed {
-		text, err := asText(value)
-		if err != nil {
-			return nil, hint.With(fmt.Errorf("settings file %s: %s is %w", path, key, err),
-				`a setting is a string, a number, true or false, or an array of strings; a duration is a string, such as "2h"`)
+	var errs []error
+	for _, key := range meta.Keys() {
+		if len(key) > 1 { // within a table, which is reported by itself
+			continue
 		}
-		values[key] = text
+		s := &setting{file: f, key: key[0]}
+		located := new(toml.ParseError)
+		if !errors.As(meta.PrimitiveDecode(parsed[s.key], s), located) {
+			continue
+		}
+		line := f.line(located.Position.Line)
+		f.lines[s.key] = line
+		if s.err != nil {
+			errs = append(errs, hint.With(fmt.Errorf("%s: %w", line, s.err), "%s", s.hint))
+		}
 	}
-	return values, nil
+	return hint.Join(errs...)
+}
+
+func (f *settingsFile) line(n int) string { return fmt.Sprintf("settings file %s, line %d", f.path, n) }
+
+// A setting reads one setting of the file.
+type setting struct {
+	file *settingsFile
+	key  string
+	err  error // what is wrong with it
+	hint string
+}
+
+// errLocate makes the decoder tell the line of each setting.
+var errLocate = errors.New("where is it?")
+
+// UnmarshalTOML implements [toml.Unmarshaler].
+func (s *setting) UnmarshalTOML(value any) error {
+	flag, ok := s.file.flags[s.key]
+	if !ok {
+		s.err, s.hint = fmt.Errorf("unknown setting %q", s.key), suggestion(s.key, s.file.flags)
+		return errLocate
+	}
+	text, err := asText(value)
+	if err == nil {
+		err = try(flag, text)
+	}
+	if err != nil {
+		s.err, s.hint = fmt.Errorf("%s: %w", s.key, err), allowed(flag)
+		return errLocate
+	}
+	s.file.values[s.key] = text
+	return errLocate
 }
 
 // asText returns a value as it would be on the command line, and an array as such texts.
@@ -90,30 +143,73 @@ func asText(value any) (any, error) {
 	}
 }
 
-// checkKeys refuses keys that are no setting, all at once.
-func checkKeys(path string, values map[string]any, flags []*kong.Flag) error {
-	var known []string
-	for _, flag := range flags {
-		if !slices.Contains(notInFile, flag.Name) {
-			known = append(known, flag.Name)
-		}
+// try tells whether a flag may have the value.
+func try(flag *kong.Flag, value any) error {
+	scan := kong.Scan().PushTyped(value, kong.FlagValueToken)
+	target := reflect.New(flag.Target.Type()).Elem()
+	if err := flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, target); err != nil {
+		return err
 	}
-	var errs []error
-	for key := range values {
-		if !slices.Contains(known, key) {
-			errs = append(errs, hint.With(fmt.Errorf("settings file %s: unknown setting %q", path, key), "%s", suggestion(key, known)))
-		}
+	if text, ok := value.(string); ok && flag.Enum != "" && !slices.Contains(flag.EnumSlice(), text) {
+		return fmt.Errorf("%q is none of %s", text, strings.Join(flag.EnumSlice(), ", "))
 	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return hint.Join(errs...)
+	return nil
 }
 
-func suggestion(key string, known []string) string {
+// allowed says what a setting may be.
+func allowed(flag *kong.Flag) string {
+	form := "a string"
+	switch flag.Target.Interface().(type) {
+	case bool:
+		form = "true or false"
+	case int:
+		form = "a number"
+	case []string:
+		form = `a string, or an array of strings`
+	}
+	if flag.PlaceHolder == "DURATION" {
+		form = `a string such as "90s", "30m" or "2h"`
+	}
+	return fmt.Sprintf("%s is %s. %s", flag.Name, form, flag.Help)
+}
+
+func suggestion(key string, known map[string]*kong.Flag) string {
 	plain := strings.NewReplacer("_", "", "-", "").Replace
-	for _, name := range known {
+	for name := range known {
 		if strings.EqualFold(plain(name), plain(key)) {
 			return "it is called " + name
 		}
 	}
 	return "'reprise serve --help' lists the settings: the flags without their dashes"
+}
+
+// Origins says where the settings that count because a file has them stand in it, by name. It is bound to the parser of the command
+// line.
+type Origins map[string]string
+
+// errorOf finds the setting that an error begins with.
+var errorOf = regexp.MustCompile(`^(?:--)?([a-z-]+)[ :]`)
+
+// Point returns err such that an error about a setting that comes from a file says where it stands.
+func (o Origins) Point(err error) error {
+	var list hint.Errors
+	if errors.As(err, &list) {
+		pointed := make([]error, len(list))
+		for i, err := range list {
+			pointed[i] = o.Point(err)
+		}
+		return hint.Join(pointed...)
+	}
+	if err == nil {
+		return nil
+	}
+	name := errorOf.FindStringSubmatch(err.Error())
+	if name == nil || o[name[1]] == "" {
+		return err
+	}
+	located := fmt.Errorf("%s: %s", o[name[1]], strings.TrimPrefix(err.Error(), "--"))
+	if hinted := new(hint.Error); errors.As(err, &hinted) {
+		return hint.With(located, "%s", hinted.Hint)
+	}
+	return located
 }

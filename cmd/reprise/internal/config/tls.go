@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/certs"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
@@ -11,16 +12,24 @@ import (
 
 // TLS says which certificate the server has, and which ones its clients must have.
 type TLS struct {
-	Cert       []string `placeholder:"FILE" help:"Certificate chain in PEM, leaf first; repeatable, each with a --key. Chosen by server name, and read again when it changes."`
-	Key        []string `placeholder:"FILE" help:"Private key in PEM; repeatable, in the order of --cert."`
+	Cert       []string `sep:"none" placeholder:"FILE" help:"Certificate chain in PEM, leaf first; repeatable, each with a --key. Chosen by server name, and read again when it changes."`
+	Key        []string `sep:"none" placeholder:"FILE" help:"Private key in PEM; repeatable, in the order of --cert."`
 	SelfSigned bool     `help:"Make a self-signed certificate for localhost and this host, and keep it in the state folder. For trying out."`
-	ClientCA   []string `name:"client-ca" placeholder:"FILE" help:"Ask for client certificates of these CAs (PEM); repeatable. Needs --context."`
+	ClientCA   []string `name:"client-ca" sep:"none" placeholder:"FILE" help:"Ask for client certificates of these CAs (PEM); repeatable. Needs --context."`
 	ClientAuth string   `enum:"require,optional" default:"require" placeholder:"WHEN" help:"With --client-ca: require a client certificate, or optional. Default: ${default}."`
 
 	// Pairs are the certificates of Cert and Key.
 	Pairs []certs.Pair `kong:"-"`
 	// ClientAuthType is the policy that ClientCA and ClientAuth mean.
 	ClientAuthType tls.ClientAuthType `kong:"-"`
+}
+
+// dropEmpty drops paths that are empty, as those of empty variables in the environment are.
+func (t *TLS) dropEmpty() {
+	isEmpty := func(path string) bool { return path == "" }
+	for _, paths := range []*[]string{&t.Cert, &t.Key, &t.ClientCA} {
+		*paths = slices.DeleteFunc(*paths, isEmpty)
+	}
 }
 
 func (t *TLS) check() error {

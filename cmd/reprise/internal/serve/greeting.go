@@ -24,9 +24,7 @@ Serving https://%[1]s/. Try it from another terminal:
   for s in -sess_out -sess_in; do printf 'GET / HTTP/1.0\r\n\r\n' |
     openssl s_client -quiet -connect %[1]s $s /tmp/session.pem; done
 
-  %[2]s
-
-`, addr, s.listCommand())
+%[2]s`, addr, s.listCommand())
 }
 
 // reachable returns an address that a client on this host can connect to.
@@ -41,13 +39,16 @@ func reachable(addr net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// listCommand is the command that lists the sessions of this server.
+// listCommand is the line of the greeting that lists the sessions of this server; empty if it has no admin interface.
 func (s *server) listCommand() string {
+	if s.settings.Operation.AdminAddress == nil {
+		return ""
+	}
 	command := []string{os.Args[0], "sessions", "list"}
 	if s.settings.Operation.Admin != "" {
 		command = append(command, "--admin", s.settings.Operation.Admin)
 	} else if dir := s.settings.Store.StateDir; dir != "state" {
 		command = append(command, "--state-dir", dir)
 	}
-	return strings.Join(command, " ")
+	return "  " + strings.Join(command, " ") + "\n\n"
 }
