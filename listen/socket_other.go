@@ -1,0 +1,7 @@
+//go:build !linux
+
+package listen
+
+const canInherit = false
+
+func inherit(int) error { return nil }
