@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"testing"
@@ -54,16 +55,21 @@ func ask(addr string, config *tls.Config) (resumed bool, body []byte, err error)
 		return false, nil, err
 	}
 	defer conn.Close()
+	body, err = askOver(conn)
+	return conn.ConnectionState().DidResume, body, err
+}
+
+// askOver makes a request over a connection.
+func askOver(conn net.Conn) (body []byte, err error) {
 	if _, err := io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
-		return false, nil, err
+		return nil, err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return false, nil, err
+		return nil, err
 	}
 	defer response.Body.Close()
-	body, err = io.ReadAll(response.Body)
-	return conn.ConnectionState().DidResume, body, err
+	return io.ReadAll(response.Body)
 }
 
 // oneSession is a cache of one session, which is offered to every server.

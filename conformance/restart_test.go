@@ -1,6 +1,9 @@
 package conformance_test
 
 import (
+	"crypto/tls"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +21,34 @@ func TestRestart(t *testing.T) {
 		server.Stop()
 		server.Restart()
 		c.connect(t, r).isOf(t, first)
+	})
+}
+
+// TestStopFailsNobody: whom the kernel had accepted a connection of is served, though the server was told to stop before the
+// handshake.
+func TestStopFailsNobody(t *testing.T) {
+	forEachVariant(t, func(t *testing.T, s settings) {
+		server := s.serve(t)
+		var conns []net.Conn
+		for range 100 {
+			conn, err := net.Dial("tcp", server.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conns = append(conns, conn)
+		}
+		server.Signal(syscall.SIGTERM)
+		roots := readRoots(t, s.files.CA)
+		for i, raw := range conns {
+			conn := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: harness.NameA, MaxVersion: s.version})
+			if _, err := askOver(conn); err != nil {
+				t.Errorf("connection %d: %v", i, err)
+			}
+		}
+		if err := server.Wait(); err != nil {
+			t.Errorf("the server ended with %v, want status 0", err)
+		}
 	})
 }
 

@@ -40,7 +40,7 @@ func serveInfo(t *testing.T, engine string, config *tls.Config, cache *reprise.C
 		t.Fatal(err)
 	}
 	go func() { _ = both.Serve(l) }() // until it is closed
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() { both.Close() })
 	return inner.Addr().String()
 }
 

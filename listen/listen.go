@@ -66,6 +66,7 @@ type Listener struct {
 	start  sync.Once
 	slots  chan struct{} // holds one for each connection that waits for its handshake, or to be accepted
 	ready  chan net.Conn // handshake complete
+	drain  draining
 
 	handshakes handshakes
 	workers    *workers
@@ -120,7 +121,7 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 // inner listener; handshakes then go on between the calls. After [Listener.Close] it returns [net.ErrClosed], after a
 // permanent error of the inner listener that error.
 func (l *Listener) Accept() (net.Conn, error) {
-	l.start.Do(func() { go l.serve() })
+	l.start.Do(func() { l.drain.under.Go(l.serve) })
 	select {
 	case conn := <-l.ready:
 		return conn, nil
@@ -130,7 +131,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 // Close closes the inner listener, ends the handshakes under way, and closes the connections that were not accepted
-// yet. It does not wait for them, and leaves accepted connections alone.
+// yet. It does not wait for them, and leaves accepted connections alone. [Listener.Shutdown] fails none of them.
 func (l *Listener) Close() error {
 	l.cancel(net.ErrClosed)
 	return l.inner.Close()
@@ -164,11 +165,14 @@ func (l *Listener) serve() {
 		conn, err := l.inner.Accept()
 		if err == nil {
 			pause = 0
-			l.pending.Add(1)
-			l.workers.do(conn)
+			l.begin(conn)
 			continue
 		}
 		<-l.slots
+		if l.drain.hasBegun() {
+			l.acceptQueued()
+			return
+		}
 		if !isTemporary(err) {
 			l.cancel(err)
 			return
@@ -181,6 +185,13 @@ func (l *Listener) serve() {
 			return
 		}
 	}
+}
+
+// begin begins the handshake of an accepted connection, which has a slot.
+func (l *Listener) begin(conn net.Conn) {
+	l.pending.Add(1)
+	l.drain.under.Add(1)
+	l.workers.do(conn)
 }
 
 // isTemporary tells whether accepting may succeed later, as after running out of file descriptors.
@@ -205,6 +216,7 @@ func (l *Listener) handshake(inner net.Conn) {
 		}
 		l.pending.Add(-1)
 		<-l.slots
+		l.drain.under.Done()
 	}()
 	conn, err := l.complete(c)
 	if err != nil {

@@ -105,10 +105,7 @@ func (s *server) protocols() []string {
 }
 
 // An httpFront serves HTTP/1 and HTTP/2.
-type httpFront struct {
-	server *http.Server
-	both   *listen.HTTPServer
-}
+type httpFront struct{ server *listen.HTTPServer }
 
 func newHTTPFront(h http.Handler, log *slog.Logger) (httpFront, error) {
 	server := &http.Server{
@@ -121,11 +118,11 @@ func newHTTPFront(h http.Handler, log *slog.Logger) (httpFront, error) {
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	both, err := listen.NewHTTPServer(server)
-	return httpFront{server, both}, err
+	return httpFront{both}, err
 }
 
 func (f httpFront) Serve(l net.Listener) error {
-	err := f.both.Serve(l)
+	err := f.server.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -40,6 +41,7 @@ type server struct {
 	metrics   *metrics.Set
 	draining  atomic.Bool
 	failed    chan error // has the error of a listener that ended by itself
+	serving   sync.WaitGroup
 }
 
 // Run serves until SIGTERM or SIGINT, and returns nil then; a second signal ends the process. The settings must have
@@ -90,7 +92,7 @@ func listenAdmin(addr *admin.Address) (net.Listener, error) {
 func (s *server) begin(ctx context.Context, adminSocket net.Listener) {
 	s.failed = make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
-		go func() { s.failed <- s.front.Serve(s.observe(l)) }()
+		s.serving.Go(func() { s.failed <- s.front.Serve(s.observe(l)) })
 	}
 	go func() { _ = s.newAdmin().Serve(adminSocket) }()
 	go s.keepKeyMark(ctx)
@@ -121,17 +123,19 @@ func (s *server) wait(signals <-chan os.Signal) error {
 	}
 }
 
-// drain stops accepting and waits until all connections have ended, or their time is up.
+// drain stops accepting and waits until all connections have ended, or their time is up. No connection fails that a socket had
+// accepted, so that a fleet can be restarted node by node.
 func (s *server) drain() {
 	s.draining.Store(true)
 	if err := systemd.Notify(systemd.Stopping); err != nil {
 		s.log.Warn("systemd was not told that the server stops", "error", err)
 	}
-	for _, l := range s.listeners {
-		_ = l.Close()
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.settings.Listening.DrainTimeout)
 	defer cancel()
+	for _, l := range s.listeners {
+		s.serving.Go(func() { _ = l.Shutdown(ctx) }) // the front tells what was cut off
+	}
+	s.serving.Wait() // every connection is with the front
 	if err := s.front.Shutdown(ctx); err != nil {
 		s.log.Warn("connections were cut off when their time was up", "drain_timeout", s.settings.Listening.DrainTimeout)
 	}
