@@ -72,6 +72,8 @@ type caseResult struct {
 	Case    string         `json:"case"`
 	Limit   float64        `json:"limit,omitempty"` // of the ratio
 	Servers []serverResult `json:"servers"`
+
+	engines, resumed bool
 }
 
 // A serverResult is what a server has used in each round, and done in all together.
@@ -97,7 +99,11 @@ func (b *benchmark) measure(ctx context.Context) (*report, error) {
 		Go: runtime.Version(), Rounds: b.rounds, Connections: b.connections, Concurrency: b.concurrency,
 		ServerCPU: b.serverCPU, ClientCPU: b.clientCPU,
 	}
-	servers, err := b.chosenServers()
+	servers, err := b.chosenServers(kinds)
+	if err != nil {
+		return nil, err
+	}
+	engines, err := b.chosenServers(engineKinds)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +111,15 @@ func (b *benchmark) measure(ctx context.Context) (*report, error) {
 		if !b.cases.MatchString(c.String()) {
 			continue
 		}
-		result, err := b.measureCase(ctx, c, servers)
+		of := servers
+		if c.engines {
+			of = engines
+		}
+		result, err := b.measureCase(ctx, c, of)
+		if isMissing(err) {
+			fmt.Fprintf(b.messages, "%v is left out: %v\n", c, err)
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%v: %w", c, err)
 		}
@@ -114,10 +128,10 @@ func (b *benchmark) measure(ctx context.Context) (*report, error) {
 	return r, nil
 }
 
-// chosenServers returns the servers to measure, and starts what they need.
-func (b *benchmark) chosenServers() ([]kind, error) {
-	chosen := kinds[:1:1]
-	for _, k := range kinds[1:] {
+// chosenServers returns those of all servers that are to be measured, and starts what they need.
+func (b *benchmark) chosenServers(all []kind) ([]kind, error) {
+	chosen := all[:1:1]
+	for _, k := range all[1:] {
 		if !b.servers.MatchString(k.name) {
 			continue
 		}
@@ -137,18 +151,26 @@ func (b *benchmark) chosenServers() ([]kind, error) {
 
 // measureCase measures one case with all servers.
 func (b *benchmark) measureCase(ctx context.Context, c benchCase, servers []kind) (r *caseResult, err error) {
-	r = &caseResult{Case: c.String(), Limit: c.limit()}
+	r = &caseResult{Case: c.String(), Limit: c.limit(), engines: c.engines, resumed: c.resumed}
 	var clients []*client
 	for _, k := range servers {
 		if k.bypass && !c.resumed { // as without
 			continue
 		}
 		p, err := b.startServer(k, c)
+		if isMissing(err) {
+			fmt.Fprintf(b.messages, "%s is left out: %v\n", k.name, err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, p.close()) }()
-		client := b.newClient(p, c)
+		client, err := b.newClient(p, c)
+		if err != nil {
+			return nil, err
+		}
+		defer client.close()
 		if err := client.warmUp(); err != nil {
 			return nil, err
 		}
@@ -219,13 +241,18 @@ func (r *serverResult) add(used sample, connections int) {
 
 // finish computes the result of all rounds.
 func (r *serverResult) finish(reference *serverResult) {
-	ratios := make([]float64, len(r.rounds))
-	for i := range ratios {
-		ratios[i] = r.rounds[i] / reference.rounds[i]
-	}
-	r.CPU, r.Ratio = spreadOf(r.rounds), spreadOf(ratios)
+	r.CPU, r.Ratio = spreadOf(r.rounds), spreadOf(ratios(r.rounds, reference.rounds))
 	r.Allocations = math.Round(r.Allocations / float64(len(r.rounds)))
 	r.Bytes = math.Round(r.Bytes / float64(len(r.rounds)))
+}
+
+// ratios divides the cost of one server by that of another, round by round.
+func ratios(rounds, reference []float64) []float64 {
+	all := make([]float64, len(rounds))
+	for i := range all {
+		all[i] = rounds[i] / reference[i]
+	}
+	return all
 }
 
 // progress says how far the run is: on a terminal each round, else each case.

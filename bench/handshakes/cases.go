@@ -12,6 +12,7 @@ type benchCase struct {
 	resumed bool
 	mutual  bool   // with a client certificate
 	key     string // kind of the server's key
+	engines bool   // the servers are engineKinds, the client is one of libssl
 }
 
 func (c benchCase) String() string {
@@ -22,13 +23,16 @@ func (c benchCase) String() string {
 	if c.mutual {
 		clients = "client chain of 3"
 	}
+	if c.engines {
+		clients = "client of libssl"
+	}
 	return fmt.Sprintf("%s %s, %v, %s, %s", tls.VersionName(c.version), outcome, c.group, c.key, clients)
 }
 
 // limit is what the ratio to crypto/tls must not exceed; 0 if there is no such demand.
 func (c benchCase) limit() float64 {
 	switch {
-	case !c.resumed:
+	case !c.resumed, c.engines: // engines have aims of their own
 		return 0
 	case c.mutual:
 		return 1
@@ -43,17 +47,24 @@ func cases(rsa bool) []benchCase {
 	add := func(key string, mutual bool) {
 		for _, resumed := range []bool{true, false} {
 			all = append(all,
-				benchCase{tls.VersionTLS13, tls.X25519, resumed, mutual, key},
-				benchCase{tls.VersionTLS13, tls.X25519MLKEM768, resumed, mutual, key},
-				benchCase{tls.VersionTLS12, tls.X25519, resumed, mutual, key},
+				benchCase{version: tls.VersionTLS13, group: tls.X25519, resumed: resumed, mutual: mutual, key: key},
+				benchCase{version: tls.VersionTLS13, group: tls.X25519MLKEM768, resumed: resumed, mutual: mutual, key: key},
+				benchCase{version: tls.VersionTLS12, group: tls.X25519, resumed: resumed, mutual: mutual, key: key},
 			)
+		}
+	}
+	addEngines := func(key string) {
+		for _, resumed := range []bool{true, false} {
+			all = append(all, benchCase{version: tls.VersionTLS12, group: tls.X25519, resumed: resumed, key: key, engines: true})
 		}
 	}
 	add(ecdsaKey, false)
 	add(ecdsaKey, true)
+	addEngines(ecdsaKey)
 	if rsa {
 		add(rsaKey, false)
 		add(rsaKey, true)
+		addEngines(rsaKey)
 	}
 	return all
 }

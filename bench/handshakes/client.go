@@ -14,15 +14,21 @@ import (
 type client struct {
 	server      *serverProcess
 	benchCase   benchCase
+	sessions    int
 	configs     []*tls.Config // used in turn; each has one session, or none in full handshakes
 	concurrency int
+	libssl      *libsslClient // makes the connections, if not nil
 }
 
 // newClient makes a client. For a case of resumption it has so many sessions, once its first slice is done.
-func (b *benchmark) newClient(p *serverProcess, c benchCase) *client {
+func (b *benchmark) newClient(p *serverProcess, c benchCase) (n *client, err error) {
 	roots := x509.NewCertPool()
 	roots.AddCert(b.certificates.root)
-	n := &client{server: p, benchCase: c, concurrency: b.concurrency}
+	n = &client{server: p, benchCase: c, concurrency: b.concurrency, sessions: b.sessions}
+	if c.engines {
+		n.libssl, err = b.startLibsslClient(p, c)
+		return n, err
+	}
 	for range b.sessions {
 		config := &tls.Config{
 			ServerName:         serverName,
@@ -40,17 +46,29 @@ func (b *benchmark) newClient(p *serverProcess, c benchCase) *client {
 		}
 		n.configs = append(n.configs, config)
 	}
-	return n
+	return n, nil
 }
 
-// warmUp makes a full connection with each configuration.
+func (n *client) close() {
+	if n.libssl != nil {
+		n.libssl.close()
+	}
+}
+
+// warmUp makes a full connection for each session.
 func (n *client) warmUp() error {
-	return n.connect(len(n.configs), false)
+	return n.connect(n.sessions, false)
 }
 
 // connect makes so many connections, and checks that all were resumed, or none.
 func (n *client) connect(connections int, resumed bool) error {
 	n.server.connections += connections
+	if n.libssl != nil {
+		if err := n.libssl.connect(connections, resumed); err != nil {
+			return fmt.Errorf("connection to server %s: %w", n.server.kind.name, err)
+		}
+		return nil
+	}
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	failures := make(chan error, n.concurrency)

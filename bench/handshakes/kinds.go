@@ -3,10 +3,12 @@ package main
 import (
 	"crypto/tls"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/listen"
+	"github.com/reprise-tls/reprise/native"
 	"github.com/reprise-tls/reprise/stdtls"
 )
 
@@ -17,6 +19,8 @@ type kind struct {
 	store storeKind
 	// bypass makes every resumption read the store, as on a node that has not seen the session, or after a restart.
 	bypass bool
+	// sessionID makes clients of libssl resume by session ID, and not by ticket.
+	sessionID bool
 }
 
 // How a server resumes.
@@ -26,6 +30,11 @@ const (
 	stateless    binding = iota // tickets of crypto/tls
 	attached                    // stdtls.Attach alone
 	withListener                // package listen
+
+	withNativeListener // package listen with the engine of package native
+	bareNative         // package native alone
+	nginxProgram
+	libsslProgram
 )
 
 type storeKind int
@@ -49,7 +58,7 @@ var kinds = []kind{
 }
 
 func kindOf(name string) (kind, bool) {
-	for _, k := range kinds {
+	for _, k := range slices.Concat(kinds, engineKinds) {
 		if k.name == name {
 			return k, true
 		}
@@ -80,20 +89,42 @@ func (k kind) newCache(keys *reprise.FleetKeys) (*reprise.Cache, error) {
 	switch {
 	case k.bypass:
 		cache.SetMode(reprise.ModeServer | reprise.ModeNoInternal)
-	case k.bind == withListener: // with Attach alone, sessions of new clients don't enter a full cache
+	case k.bind != attached: // with Attach alone, sessions of new clients don't enter a full cache
 		err = fill(cache)
 	}
 	return cache, err
 }
 
-// listen makes the server's listener above inner. cache is nil for crypto/tls.
-func (k kind) listen(inner net.Listener, config *tls.Config, cache *reprise.Cache) (net.Listener, error) {
+// listen makes the server's listener. cache is nil for crypto/tls.
+func (k kind) listen(config *tls.Config, cache *reprise.Cache) (net.Listener, error) {
+	const address = "127.0.0.1:0"
 	switch k.bind {
 	case withListener:
-		return listen.New(inner, config, cache, listen.Options{})
+		return listen.Listen("tcp", address, config, cache, listen.Options{})
+	case withNativeListener:
+		return listen.Listen("tcp", address, config, cache, listen.Options{Engine: listen.EngineAuto})
+	case bareNative:
+		inner, err := net.Listen("tcp", address)
+		return &nativeListener{inner, config, cache}, err
 	case attached:
-		return tls.NewListener(inner, config), stdtls.Attach(config, cache)
-	default:
-		return tls.NewListener(inner, config), nil
+		if err := stdtls.Attach(config, cache); err != nil {
+			return nil, err
+		}
 	}
+	return tls.Listen("tcp", address, config)
+}
+
+// A nativeListener is to package native what the listener of [tls.NewListener] is to crypto/tls.
+type nativeListener struct {
+	net.Listener
+	config *tls.Config
+	cache  *reprise.Cache
+}
+
+func (l *nativeListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return native.Server(conn, l.config, l.cache), nil
 }

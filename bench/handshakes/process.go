@@ -27,6 +27,9 @@ type serverProcess struct {
 
 // startServer starts a server for one case.
 func (b *benchmark) startServer(k kind, c benchCase) (*serverProcess, error) {
+	if k.isProgram() {
+		return b.startProgram(k, c)
+	}
 	setup, err := b.setup(k, c)
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func (b *benchmark) setup(k kind, c benchCase) (serverSetup, error) {
 	if err != nil {
 		return serverSetup{}, err
 	}
-	s := serverSetup{Kind: k.name, Chain: certificate.Certificate, Key: key}
+	s := serverSetup{Kind: k.name, Chain: certificate.Certificate, Key: key, ClosesFirst: c.engines}
 	if c.mutual {
 		s.ClientCA = b.certificates.root.Raw
 	}
@@ -103,12 +106,20 @@ func (p *serverProcess) ask(request, answer any) error {
 
 // sample waits until all connections were served and measures.
 func (p *serverProcess) sample() (s sample, err error) {
+	if p.kind.isProgram() {
+		return p.sampleProgram()
+	}
 	err = p.ask(sampleRequest{Connections: p.connections}, &s)
 	return s, err
 }
 
 // close ends the server.
 func (p *serverProcess) close() error {
+	if p.kind.isProgram() {
+		p.command.Process.Kill() //nolint:errcheck // it has ended then
+		p.command.Wait()         //nolint:errcheck // it was killed
+		return nil
+	}
 	late := time.AfterFunc(answerTimeout, func() { p.command.Process.Kill() }) //nolint:errcheck // it is dead then
 	defer late.Stop()
 	if err := errors.Join(p.requests.Close(), p.command.Wait()); err != nil {

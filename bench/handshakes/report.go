@@ -15,6 +15,10 @@ func (r *report) print(output io.Writer) error {
 	w := tabwriter.NewWriter(output, 0, 0, 2, ' ', 0)
 	for _, c := range r.Cases {
 		fmt.Fprintf(w, "\n%s%s\n", c.Case, c.target())
+		if c.engines {
+			c.printEngines(w)
+			continue
+		}
 		fmt.Fprintln(w, "server\tus\tratio\tp10 to p90\tmedian, 95 %\tallocations\tbytes\tstore gets, puts\t")
 		for _, s := range c.Servers {
 			fmt.Fprintf(w, "%s\t%.0f\t%.3f\t%.3f to %.3f\t%.3f to %.3f\t%.0f\t%.0f\t%d, %d\t%s\n",

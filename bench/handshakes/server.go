@@ -30,6 +30,8 @@ type serverSetup struct {
 	Folder   string   // for the embedded store
 	Redis    string   // URL
 	Profiles string   // beginning of the names of files; empty: none are written
+	// ClosesFirst makes it close a connection when it has echoed a byte, rather than wait for the client to do so.
+	ClosesFirst bool
 }
 
 // A serverStarted is its answer.
@@ -102,6 +104,8 @@ type server struct {
 	binding  *reprise.StoreBinding // nil if there is none
 	profiles *profiles
 
+	closesFirst bool
+
 	mu     sync.Mutex
 	served int
 	grown  *sync.Cond // served has
@@ -116,11 +120,7 @@ func newServer(setup serverSetup) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s := &server{}
+	s := &server{closesFirst: setup.ClosesFirst}
 	s.grown = sync.NewCond(&s.mu)
 	var cache *reprise.Cache
 	if k.bind != stateless {
@@ -128,7 +128,7 @@ func newServer(setup serverSetup) (*server, error) {
 			return nil, err
 		}
 	}
-	if s.listener, err = k.listen(inner, config, cache); err != nil {
+	if s.listener, err = k.listen(config, cache); err != nil {
 		return nil, err
 	}
 	if s.profiles, err = startProfiles(setup.Profiles); err != nil {
@@ -211,12 +211,15 @@ func (s *server) accept() {
 	}
 }
 
-// exchange echoes a byte, waits for the client's close_notify, and closes the connection. What fails, the client tells.
+// exchange echoes a byte, waits for the client's close_notify if that comes first, and closes the connection. What fails, the
+// client tells.
 func (s *server) exchange(conn net.Conn) {
 	var b [1]byte
 	if _, err := conn.Read(b[:]); err == nil {
 		conn.Write(b[:]) //nolint:errcheck // see above
-		conn.Read(b[:])  //nolint:errcheck // see above
+		if !s.closesFirst {
+			conn.Read(b[:]) //nolint:errcheck // see above
+		}
 	}
 	conn.Close()
 	s.mu.Lock()
