@@ -5,10 +5,10 @@ import "time"
 // Puts make batches if the store is a [BatchPutter]: one that finds the queue empty waits for others. A delete that is
 // queued behind them, or somebody who waits for the queue to be written, ends the wait.
 const (
-	// batchDelay is how long the first put waits.
-	batchDelay = 5 * time.Millisecond
+	// batchDelay is how long the first put waits: less than a client takes to come back through a balancer.
+	batchDelay = 10 * time.Millisecond
 	// maxBatch is how many puts make a batch at most.
-	maxBatch = 64
+	maxBatch = 128
 )
 
 // gather is called for a put that was queued, behind others or not.

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -92,20 +94,28 @@ func splitRecord(record []byte) (header RecordHeader, length int, err error) {
 
 // seal makes the record of a session under the key and the session's ID.
 func (key *fleetKey) seal(s *Session, incarnation uint64) ([]byte, error) {
+	memory := plaintexts.Get().(*[]byte)
+	defer plaintexts.Put(memory)
 	p := s.profile
 	room := MaxRecordLength - maxVariable + len(p.chain.Value()) + len(p.appData) + len(p.opaque)
-	plaintext, err := s.AppendBinary(make([]byte, 0, room)) // which never grows, so no copy of the secret is left behind
+	*memory = slices.Grow((*memory)[:0], room) // now it never grows, so no copy of the secret is left behind
+	plaintext, err := s.AppendBinary(*memory)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plaintext)
-	header := key.recordHeader(s, incarnation)
-	record := key.aead(s.id).Seal(header, nil, plaintext, header)
+	aead := key.aead(s.id)
+	record := make([]byte, 0, recordHeaderLength+len(plaintext)+aead.Overhead())
+	record = key.appendRecordHeader(record, s, incarnation)
+	record = aead.Seal(record, nil, plaintext, record)
 	if len(record) > MaxRecordLength {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", errRecord, len(record), MaxRecordLength)
 	}
 	return record, nil
 }
+
+// plaintexts are buffers to encode sessions in, cleared.
+var plaintexts = sync.Pool{New: func() any { return new([]byte) }}
 
 // open returns the session of a record that was sealed under the key and id. Any other bytes are an error: it neither
 // panics nor allocates much more than the record is long.
@@ -143,8 +153,7 @@ func (key *fleetKey) aead(id SessionID) cipher.AEAD {
 	return aead
 }
 
-func (key *fleetKey) recordHeader(s *Session, incarnation uint64) []byte {
-	h := make([]byte, 0, recordHeaderLength)
+func (key *fleetKey) appendRecordHeader(h []byte, s *Session, incarnation uint64) []byte {
 	h = append(h, recordRevision)
 	h = binary.BigEndian.AppendUint64(h, uint64(s.created))
 	h = binary.BigEndian.AppendUint64(h, uint64(s.expiry()))

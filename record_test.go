@@ -148,7 +148,7 @@ func TestRecordOpensUnderItsOwnIDOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	header := key.recordHeader(mine, 0)
+	header := key.appendRecordHeader(nil, mine, 0)
 	forged := aead.Seal(bytes.Clone(header), nil, encoded(t, other), header)
 	if _, _, err := key.open(mine.id, forged); err == nil || !strings.Contains(err.Error(), "another session") {
 		t.Errorf("a record with another session in it opens: %v", err)
@@ -238,7 +238,7 @@ func TestLongestSessionFitsIntoARecord(t *testing.T) {
 func TestRecordHeaderGrowsByExtensions(t *testing.T) {
 	k := fixedKeys
 	s := newTestSession(t, recordParams(k.newID(recordNow)))
-	header := k.keys[0].recordHeader(s, 0)
+	header := k.keys[0].appendRecordHeader(nil, s, 0)
 	sealWith := func(extension []byte) []byte {
 		h := binary.BigEndian.AppendUint16(bytes.Clone(header[:len(header)-2]), uint16(len(extension)))
 		h = append(h, extension...)
@@ -285,7 +285,7 @@ func FuzzOpenRecordInside(f *testing.F) {
 		f.Fatal(err)
 	}
 	s := newTestSession(f, recordParams(id))
-	f.Add(key.recordHeader(s, 0), encoded(f, s))
+	f.Add(key.appendRecordHeader(nil, s, 0), encoded(f, s))
 	f.Fuzz(func(t *testing.T, header, session []byte) {
 		record := key.aead(id).Seal(bytes.Clone(header), nil, session, header)
 		if opened, _, err := key.open(id, record); err == nil && opened.id != id {

@@ -49,14 +49,8 @@ type writeBehind struct {
 type storeWrite struct {
 	record []byte
 	expiry time.Time
-	done   chan struct{} // closed when it was tried
+	tried  chan struct{} // if not nil, closed when it was
 }
-
-func newPut(record []byte, expiry time.Time) *storeWrite {
-	return &storeWrite{record: record, expiry: expiry, done: make(chan struct{})}
-}
-
-func newDelete() *storeWrite { return &storeWrite{done: make(chan struct{})} }
 
 func (w *storeWrite) isPut() bool { return w.record != nil }
 
@@ -88,7 +82,7 @@ func (w *writeBehind) put(key StoreKey, record []byte, expiry time.Time) {
 		e.owes = true
 	}
 	w.bytes += len(record)
-	w.want(key, e, newPut(record, expiry))
+	w.want(key, e, &storeWrite{record: record, expiry: expiry})
 }
 
 // delete queues a delete.
@@ -101,7 +95,7 @@ func (w *writeBehind) delete(key StoreKey) {
 	case e == nil && (w.closed || len(w.entries) >= 2*w.maxLength):
 		w.counts.DeletesLost++
 	case e == nil || e.want.isPut():
-		w.want(key, e, newDelete())
+		w.want(key, e, &storeWrite{})
 	}
 }
 
@@ -156,7 +150,7 @@ func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (record []by
 			return nil, false, true, nil
 		case e.want != e.running:
 			record := e.want.record
-			w.want(key, e, newDelete())
+			w.want(key, e, &storeWrite{})
 			return record, true, true, nil
 		}
 		if err := w.waitFor(ctx, e.running); err != nil {
@@ -167,10 +161,14 @@ func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (record []by
 
 // waitFor waits for a write under way, without the lock.
 func (w *writeBehind) waitFor(ctx context.Context, write *storeWrite) error {
+	if write.tried == nil {
+		write.tried = make(chan struct{})
+	}
+	tried := write.tried
 	w.mu.Unlock()
 	defer w.mu.Lock()
 	select {
-	case <-write.done:
+	case <-tried:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("reprise: waiting for a put under way: %w", ctx.Err())
@@ -311,7 +309,9 @@ func (w *writeBehind) settleOne(e *writeEntry, err error) {
 	write := e.running
 	e.running = nil
 	w.bytes -= len(write.record)
-	close(write.done)
+	if write.tried != nil {
+		close(write.tried)
+	}
 
 	failedPut := err != nil && write.isPut()
 	if failedPut {
@@ -323,7 +323,7 @@ func (w *writeBehind) settleOne(e *writeEntry, err error) {
 	case err == nil, failedPut && !e.owes:
 		w.remove(e)
 	default: // a delete again, or one that is due after all
-		e.want = newDelete()
+		e.want = &storeWrite{}
 		w.enqueue(e)
 	}
 }
