@@ -183,7 +183,9 @@ func (b *StoreBinding) removed(_ *Cache, s *Session, why Removal, _ bool) {
 func (b *StoreBinding) get(ctx context.Context, id SessionID) (*Session, error) {
 	keys := b.openingKeys(id)
 	if len(keys) == 0 {
-		b.foreign.note(b.cache.options.Now(), b.logger)
+		if ctx.Value(mayBeRandomKey{}) == nil {
+			b.foreign.note(b.cache.options.Now(), b.logger)
+		}
 		return nil, nil
 	}
 	for _, key := range keys {

@@ -3,6 +3,7 @@ package reprise_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -863,6 +864,42 @@ func TestCloseTellsOfPutsThatFail(t *testing.T) {
 		n.announce(n.make())
 		if err := n.StoreBinding.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "1 of the last puts") {
 			t.Errorf("Close returned %v", err)
+		}
+	})
+}
+
+// TestRandomIDIsNoOffer: a client of TLS 1.3 makes up a session ID. It says nothing about fleet keys, reaches no store, and was no
+// offer; one that a fleet key has made was.
+func TestRandomIDIsNoOffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		n := newNode(t, store, fleetKeys(t, 1), oneWriter)
+		elsewhere := newNode(t, &faultyStore{}, fleetKeys(t, 1), oneWriter).make().ID()
+		for _, test := range []struct {
+			id          reprise.SessionID
+			mayBeRandom bool
+			want        reprise.Reason
+		}{
+			{n.randomID(32), true, reprise.NotOffered},
+			{n.randomID(32), false, reprise.Unknown},
+			{n.randomID(4), true, reprise.NotOffered},
+			{elsewhere, true, reprise.Unknown},
+		} {
+			connection, err := n.Accept(t.Context(), anyInfo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, reason := connection.Lookup(test.id.Bytes(), reprise.Offer{Version: tls.VersionTLS12, MayBeRandom: test.mayBeRandom})
+			connection.Complete(true)
+			if reason != test.want || connection.Reason() != test.want {
+				t.Errorf("lookup of an ID of %d bytes, may be random %v: %v, want %v", test.id.Len(), test.mayBeRandom, reason, test.want)
+			}
+		}
+		if got := n.stats().Foreign; got != 1 {
+			t.Errorf("%d foreign IDs were counted, want that of the client that makes up none", got)
+		}
+		if got := store.started(); len(got) != 1 {
+			t.Errorf("the store has heard of %q, want one get", got)
 		}
 	})
 }

@@ -111,6 +111,10 @@ type Offer struct {
 	CipherSuites []uint16
 	// ExtendedMasterSecret tells that the TLS 1.2 ClientHello has the extension (RFC 7627).
 	ExtendedMasterSecret bool
+	// MayBeRandom tells that the client may have made up the ID: clients of TLS 1.3 send a random session ID (RFC 8446, appendix
+	// D.4), and so may clients that take tickets and have none (RFC 5077, section 3.4). If nothing is found under such an ID and no
+	// fleet key has made it, nothing was offered.
+	MayBeRandom bool
 }
 
 // Lookup looks for the session id, in the internal cache and then by the get callback, and decides whether it may be
@@ -126,7 +130,7 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 	sessionID, err := MakeSessionID(id)
 	f, reason := found{}, Unknown
 	if n.lookups++; err == nil && n.lookups <= MaxLookups {
-		f, reason = n.cache.find(sessionID, n.lookupContext)
+		f, reason = n.find(sessionID, offer.MayBeRandom)
 	}
 	if f.session != nil {
 		reason, f.chains = n.decide(f.session, &offer, n.cache.now())
@@ -142,6 +146,22 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 	}
 	return nil, reason
 }
+
+// find looks for the session id, which the client may have made up.
+func (n *Connection) find(id SessionID, mayBeRandom bool) (found, Reason) {
+	external := n.lookupContext
+	if mayBeRandom {
+		external = func() context.Context { return context.WithValue(n.lookupContext(), mayBeRandomKey{}, true) }
+	}
+	f, reason := n.cache.find(id, external)
+	if mayBeRandom && reason == Unknown && n.cache.isForeign(id) {
+		reason = NotOffered
+	}
+	return f, reason
+}
+
+// mayBeRandomKey is the key of a context: the ID that is asked for says nothing about other nodes' fleet keys.
+type mayBeRandomKey struct{}
 
 // settle notes how the lookup or the take of a session ended.
 func (n *Connection) settle(f found, reason Reason) {
@@ -321,7 +341,8 @@ func (n *Connection) countResumption(f found, p part) {
 	if f.session.SingleUse() || mode&ModeServer == 0 {
 		return
 	}
-	if f.external && mode&ModeNoInternalStore == 0 {
+	known := !f.external || c.internal.residents.areKnown() && c.internal.verified(f.session, f.since)
+	if !known && mode&ModeNoInternalStore == 0 {
 		c.adopt(f.session, p, f.since)
 	} else if p == confirmed {
 		c.internal.confirm(&f.session.id)

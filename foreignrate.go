@@ -8,8 +8,8 @@ import (
 )
 
 // A foreignRate counts lookups of session IDs that no fleet key has made, and warns when they become more: then it is
-// likely that a node has another fleet key. Some are always there, since anyone can send what he likes, and TLS 1.3 clients
-// send random session IDs (RFC 8446, appendix D.4).
+// likely that a node has another fleet key. Some are always there, since anyone can send what he likes. Those that TLS 1.3 clients make
+// up ([Offer.MayBeRandom]) do not count.
 type foreignRate struct {
 	count atomic.Uint64
 

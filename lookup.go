@@ -9,20 +9,27 @@ import (
 // found is a session that was found, and how.
 type found struct {
 	session  *Session
-	external bool // by the get callback
-	since    mark // when the lookup began
+	external bool   // by the get callback
+	since    moment // when the lookup began
 	chains   [][]*x509.Certificate
 }
 
 // find looks for the session id in the internal cache, then by the get callback. external returns the context of calls
 // to the external cache. The reason is [Resumed] if there is one; whether it may resume is not decided here.
 func (c *Cache) find(id SessionID, external func() context.Context) (found, Reason) {
-	f := found{since: c.internal.mark(&id)}
+	f := found{since: c.internal.moment(&id)}
+	var doubted *Session
 	if c.Mode()&ModeNoInternalLookup == 0 {
-		if f.session = c.Lookup(id); f.session != nil {
+		switch s := c.Lookup(id); {
+		case s == nil:
+			c.counters.misses.Add(1)
+		case c.internal.residents.trusts(s) || c.GetCallback() == nil:
+			f.session = s
 			return f, Resumed
+		default:
+			doubted = s
+			c.counters.doubted.Add(1)
 		}
-		c.counters.misses.Add(1)
 	}
 	if c.GetCallback() == nil {
 		return f, Unknown
@@ -33,17 +40,25 @@ func (c *Cache) find(id SessionID, external func() context.Context) (found, Reas
 	case err != nil:
 		return f, storeReason(err)
 	case session == nil:
+		if doubted != nil {
+			c.Forget(id)
+		}
 		return f, Unknown
 	case session.id != id:
 		c.logger.Error("reprise: the get callback returned another session than it was asked for", "session", c.Handle(id))
 		return f, StoreError
 	}
 	c.counters.callbackHits.Add(1)
-	if c.internal.removedSince(&id, f.since) {
+	if c.internal.removedSince(&id, f.since.mark) || c.internal.residents.notedSince(session.residence.tag, f.since) {
 		return f, Unknown
 	}
 	f.session = session
 	return f, Resumed
+}
+
+// isForeign tells whether an ID is certainly not one that this cache or another node with its fleet keys has made.
+func (c *Cache) isForeign(id SessionID) bool {
+	return c.GenerateID() == nil && c.Keys().keyOf(id) == nil
 }
 
 func storeReason(err error) Reason {
@@ -69,7 +84,7 @@ func (c *Cache) expired(f found) {
 func (c *Cache) take(f found, external func() context.Context) Reason {
 	s := f.session
 	if c.TakeCallback() == nil {
-		old, resident, taken := c.internal.takeOnce(&s.id, f.since)
+		old, resident, taken := c.internal.takeOnce(&s.id, f.since.mark)
 		if !taken {
 			return Used
 		}
