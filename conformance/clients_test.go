@@ -20,8 +20,6 @@ type program struct {
 	once bool
 	// bySessionID tells that in TLS 1.2 it resumes by session IDs alone.
 	bySessionID bool
-	// randomID tells that it sends a random session ID when it has no session.
-	randomID bool
 	// neverTLS12 says why it does not resume in TLS 1.2 what crypto/tls gives it. Empty if it does.
 	neverTLS12 string
 }
@@ -35,7 +33,7 @@ var programs = []program{
 	{name: "node", start: startNode("client.js"), asTold: true},
 	{name: "node agent", start: startNode("agent.js")},
 	{name: "java", start: startJava, neverTLS12: "it does not take a ticket of unspecified lifetime, which is what crypto/tls gives"},
-	{name: "go", start: startGo, asTold: true, randomID: true},
+	{name: "go", start: startGo, asTold: true},
 }
 
 // A variant is what a test is run with.
@@ -152,15 +150,6 @@ func forEachClient(t *testing.T, wanted func(program) bool, test func(t *testing
 // never tells whether the program does not resume in a variant.
 func (p program) never(v variant) bool {
 	return p.neverTLS12 != "" && v.version == tls.VersionTLS12 && v.engine == "crypto/tls"
-}
-
-// notOffered is the reason of a full handshake without a session to offer. A random session ID looks like one that is
-// unknown to an engine that has session IDs.
-func (p program) notOffered(v variant) string {
-	if p.randomID && v.engine == "native" {
-		return "unknown"
-	}
-	return "not-offered"
 }
 
 // mechanism is what the program resumes by.

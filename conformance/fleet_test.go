@@ -36,7 +36,7 @@ func TestFleet(t *testing.T) {
 		c := p.start(t, s)
 		r := request{addr: f.addr, name: harness.NameA}
 		first := c.connect(t, r)
-		first.isFull(t, p.notOffered(s.variant))
+		first.isFull(t, "not-offered")
 		f.nodes[0].AwaitStored(1)
 		f.nodes[0].Kill()
 		f.to.Store(1)
@@ -61,7 +61,7 @@ func TestSingleUseInFleet(t *testing.T) {
 		f := startFleet(t, s, "--single-use")
 		c := p.start(t, s)
 		again := request{addr: f.addr, name: harness.NameA, keep: true}
-		c.connect(t, request{addr: f.addr, name: harness.NameA}).isFull(t, p.notOffered(s.variant))
+		c.connect(t, request{addr: f.addr, name: harness.NameA}).isFull(t, "not-offered")
 		f.nodes[0].AwaitStored(1)
 		f.to.Store(1)
 		c.connect(t, again).isResumed(t)
@@ -77,7 +77,7 @@ func TestDeadStore(t *testing.T) {
 		f := startFleet(t, s)
 		c := p.start(t, s)
 		r := request{addr: f.addr, name: harness.NameA}
-		c.connect(t, r).isFull(t, p.notOffered(s.variant))
+		c.connect(t, r).isFull(t, "not-offered")
 		f.nodes[0].AwaitStored(1)
 		f.redis.Kill()
 		f.to.Store(1)

@@ -17,7 +17,7 @@ func TestRestart(t *testing.T) {
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		first := c.connect(t, r)
-		first.isFull(t, p.notOffered(s.variant))
+		first.isFull(t, "not-offered")
 		server.Stop()
 		server.Restart()
 		c.connect(t, r).isOf(t, first)
@@ -62,7 +62,7 @@ func TestCrash(t *testing.T) {
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		first := c.connect(t, r)
-		first.isFull(t, p.notOffered(s.variant))
+		first.isFull(t, "not-offered")
 		server.AwaitStored(1)
 		time.Sleep(lossAtCrash)
 		server.Kill()
@@ -77,7 +77,7 @@ func TestUsedBeforeCrash(t *testing.T) {
 		server := s.serve(t, "--single-use")
 		c := p.start(t, s)
 		again := request{addr: server.Addr, name: harness.NameA, keep: true}
-		c.connect(t, request{addr: server.Addr, name: harness.NameA}).isFull(t, p.notOffered(s.variant))
+		c.connect(t, request{addr: server.Addr, name: harness.NameA}).isFull(t, "not-offered")
 		server.AwaitStored(1)
 		time.Sleep(lossAtCrash)
 		c.connect(t, again).isResumed(t)

@@ -15,7 +15,7 @@ func TestResumption(t *testing.T) {
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		first := c.connect(t, r)
-		first.isFull(t, p.notOffered(s.variant))
+		first.isFull(t, "not-offered")
 		second := c.connect(t, r)
 		second.isOf(t, first)
 		if second.Node != "alone" || second.ServerName != harness.NameA || second.Engine != s.engine ||
@@ -51,7 +51,7 @@ func TestLimitsOfStandardEngine(t *testing.T) {
 				if answer.Resumed {
 					t.Fatalf("it resumes now: take neverTLS12 out (%s)", p.neverTLS12)
 				}
-				answer.isFull(t, p.notOffered(s.variant))
+				answer.isFull(t, "not-offered")
 			}
 		})
 	}
@@ -63,7 +63,7 @@ func TestServerName(t *testing.T) {
 		server := s.serve(t)
 		c := p.start(t, s)
 		first := c.connect(t, request{addr: server.Addr, name: harness.NameA})
-		first.isFull(t, p.notOffered(s.variant))
+		first.isFull(t, "not-offered")
 		c.connect(t, request{addr: server.Addr, name: harness.NameB, keep: true}).isFull(t, "server-name")
 		c.connect(t, request{addr: server.Addr, name: harness.NameA}).isOf(t, first)
 	})
@@ -75,7 +75,7 @@ func TestContext(t *testing.T) {
 		server := s.serve(t, "--context", "shop")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
-		c.connect(t, r).isFull(t, p.notOffered(s.variant))
+		c.connect(t, r).isFull(t, "not-offered")
 		server.Stop()
 		server.Restart("--context", "forum")
 		c.connect(t, r).isFull(t, "scope")
@@ -89,7 +89,7 @@ func TestExpired(t *testing.T) {
 		server := s.serve(t, "--timeout", timeout.String())
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
-		c.connect(t, r).isFull(t, p.notOffered(s.variant))
+		c.connect(t, r).isFull(t, "not-offered")
 		time.Sleep(timeout + 50*time.Millisecond) // nothing but the clock ends it
 		c.connect(t, r).isFull(t, "expired")
 	})
@@ -118,7 +118,7 @@ func TestSingleUse(t *testing.T) {
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA}
 		again := request{addr: server.Addr, name: harness.NameA, keep: true}
-		c.connect(t, r).isFull(t, p.notOffered(s.variant))
+		c.connect(t, r).isFull(t, "not-offered")
 		c.connect(t, again).isResumed(t)
 		replaced := c.connect(t, r)
 		replaced.isFull(t, "unknown")

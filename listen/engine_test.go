@@ -58,10 +58,10 @@ func TestEngines(t *testing.T) {
 		first   string
 		second  string
 	}{
-		{listen.EngineAuto, tls.VersionTLS12, false, "true native  unknown false HTTP/1.1 TLS 1.2", "true native ticket resumed true HTTP/1.1 TLS 1.2"},
-		{listen.EngineAuto, tls.VersionTLS12, true, "true native  unknown false HTTP/2.0 TLS 1.2", "true native ticket resumed true HTTP/2.0 TLS 1.2"},
+		{listen.EngineAuto, tls.VersionTLS12, false, "true native  not-offered false HTTP/1.1 TLS 1.2", "true native ticket resumed true HTTP/1.1 TLS 1.2"},
+		{listen.EngineAuto, tls.VersionTLS12, true, "true native  not-offered false HTTP/2.0 TLS 1.2", "true native ticket resumed true HTTP/2.0 TLS 1.2"},
 		{listen.EngineAuto, tls.VersionTLS13, true, "true crypto/tls  not-offered false HTTP/2.0 TLS 1.3", "true crypto/tls psk resumed true HTTP/2.0 TLS 1.3"},
-		{listen.EngineNative, tls.VersionTLS13, true, "true native  unknown false HTTP/2.0 TLS 1.2", "true native ticket resumed true HTTP/2.0 TLS 1.2"},
+		{listen.EngineNative, tls.VersionTLS13, true, "true native  not-offered false HTTP/2.0 TLS 1.2", "true native ticket resumed true HTTP/2.0 TLS 1.2"},
 		{listen.EngineStandard, tls.VersionTLS12, true, "true crypto/tls  not-offered false HTTP/2.0 TLS 1.2", "true crypto/tls ticket resumed true HTTP/2.0 TLS 1.2"},
 	} {
 		t.Run(fmt.Sprintf("%s/%s/h2=%v", test.engine, tls.VersionName(test.version), test.h2), func(t *testing.T) {

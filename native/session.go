@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"slices"
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/native/internal/alert"
@@ -35,6 +36,7 @@ func (h *handshake) lookup(e *engine) (*reprise.Session, error) {
 		Version:              tls.VersionTLS12,
 		CipherSuites:         usableSuites(h.hello.CipherSuites, e.config),
 		ExtendedMasterSecret: h.hello.ExtendedMasterSecret,
+		MayBeRandom:          !e.byTicket && h.mayMakeUpID(),
 	})
 	switch {
 	case reason == reprise.ExtendedMasterSecret && session != nil:
@@ -58,6 +60,12 @@ func (h *handshake) offered(e *engine) []byte {
 		return h.hello.SessionTicket
 	}
 	return h.hello.SessionID
+}
+
+// mayMakeUpID tells whether the client may send a session ID that names nothing: RFC 8446, appendix D.4, has clients of TLS 1.3 do
+// so, and RFC 5077, section 3.4, lets those that take tickets.
+func (h *handshake) mayMakeUpID() bool {
+	return h.hello.SessionTicket != nil || slices.Contains(h.hello.SupportedVersions, tls.VersionTLS13)
 }
 
 // usableSuites returns the suites that a session may be resumed with: those that the client offers and the server has enabled.

@@ -161,7 +161,7 @@ func (m *ClientHello) readServerName(data *cryptobyte.String) bool {
 			continue
 		}
 		// "Literal IPv4 and IPv6 addresses are not permitted", and a trailing dot is not part of the name.
-		if m.ServerName != "" || name[len(name)-1] == '.' || slices.Contains(name, 0) {
+		if m.ServerName != "" || name[len(name)-1] == '.' {
 			return false
 		}
 		m.ServerName = string(name)
