@@ -8,7 +8,7 @@ const (
 	// batchDelay is how long the first put waits: less than a client takes to come back through a balancer.
 	batchDelay = 10 * time.Millisecond
 	// maxBatch is how many puts make a batch at most.
-	maxBatch = 128
+	maxBatch = 64
 )
 
 // gather is called for a put that was queued, behind others or not.

@@ -50,7 +50,7 @@ func TestPutsOfAFewMillisecondsMakeABatch(t *testing.T) {
 			other.has(s)
 		}
 		sessions = n.announceEach(1)
-		time.Sleep(6 * time.Millisecond)
+		time.Sleep(11 * time.Millisecond)
 		other.has(sessions[0])
 		if got := n.stats(); got.Puts != 4 || got.Queued != 0 {
 			t.Errorf("%d puts, %d queued", got.Puts, got.Queued)
@@ -63,7 +63,7 @@ func TestOnePutIsNoBatch(t *testing.T) {
 		store := &batchStore{}
 		n := newNode(t, store, nil, reprise.StoreOptions{})
 		n.announceEach(1)
-		time.Sleep(6 * time.Millisecond)
+		time.Sleep(11 * time.Millisecond)
 		store.saw(t, "put")
 	})
 }
@@ -116,7 +116,7 @@ func TestTakeOfAPutThatWaitsForABatch(t *testing.T) {
 		n.takes(s, true)
 		n.takes(s, false)
 		n.hasNot(s)
-		time.Sleep(6 * time.Millisecond)
+		time.Sleep(11 * time.Millisecond)
 		store.saw(t, "delete", "batch of 2")
 		n.hasNot(s)
 	})
@@ -130,7 +130,7 @@ func TestFailedBatch(t *testing.T) {
 		n := newNode(t, store, nil, oneWriter)
 		store.beforeCall(fail, "batch")
 		n.announceEach(64 + 3)
-		time.Sleep(6 * time.Millisecond)
+		time.Sleep(11 * time.Millisecond)
 		store.beforeCall(nil, "batch")
 		n.flush()
 		store.saw(t, "put", "batch of 2")
@@ -149,7 +149,7 @@ func TestExpiredPutIsLeftOutOfABatch(t *testing.T) {
 		n.announceEach(1)
 		n.announce(brief)
 		n.announceEach(1)
-		time.Sleep(6 * time.Millisecond)
+		time.Sleep(11 * time.Millisecond)
 		n.flush()
 		store.saw(t, "batch of 2")
 	})
