@@ -26,6 +26,9 @@ func verifyClient(config *tls.Config, chain [][]byte) (certificates []*x509.Cert
 		}
 		certificates = append(certificates, certificate)
 	}
+	if len(certificates) > 0 && !canSign(certificates[0].PublicKey) {
+		return nil, nil, alert.UnsupportedCertificate.Errorf("native: client certificate with a key of type %T", certificates[0].PublicKey)
+	}
 	policy := config.ClientAuth
 	if len(chain) == 0 && (policy == tls.RequireAnyClientCert || policy == tls.RequireAndVerifyClientCert) {
 		// RFC 5246, section 7.4.6

@@ -59,6 +59,7 @@ type message struct {
 	body []byte
 	raw  []byte // with its header, for the transcript
 
+	followed         bool // by more in the same record
 	changeCipherSpec bool
 }
 
@@ -166,6 +167,7 @@ func (e *engine) handleMessages() error {
 		if err != nil || length == 0 {
 			return err
 		}
+		m.followed = length < len(e.partial)
 		// A step keeps what it needs; the transcript has a hash only.
 		err = e.step(m)
 		e.partial = e.partial[length:]

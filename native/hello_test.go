@@ -13,7 +13,7 @@ import (
 
 // Extensions of a ClientHello, each with its length.
 var (
-	supportedGroups     = []byte{0, 10, 0, 4, 0, 2, 0, 29}
+	supportedGroups     = []byte{0, 10, 0, 6, 0, 4, 0, 29, 0, 23}
 	signatureAlgorithms = []byte{0, 13, 0, 4, 0, 2, 4, 3}
 	noTicketYet         = []byte{0, 35, 0, 0}
 	unknownTicket       = []byte{0, 35, 0, 3, 1, 2, 3}

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/tls"
 	"errors"
@@ -56,6 +57,9 @@ func Negotiate(info *tls.ClientHelloInfo, config *tls.Config) (*Negotiation, err
 	}
 	signsECDSA, err := isECDSA(n.certificate)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkCurve(n.certificate, info.SupportedCurves); err != nil {
 		return nil, err
 	}
 	if n.suite = chooseSuite(info.CipherSuites, config, signsECDSA); n.suite == nil {
@@ -183,6 +187,24 @@ func isECDSA(certificate *tls.Certificate) (bool, error) {
 	default:
 		return false, alert.InternalError.Errorf("native: certificate with a key of type %T", public)
 	}
+}
+
+// checkCurve returns an error if the client does not support the curve of the certificate's key: it "MUST respect the client's choice
+// of elliptic curves" (RFC 8422, section 5.3). Other keys have none.
+func checkCurve(certificate *tls.Certificate, supported []tls.CurveID) error {
+	signer, err := signerOf(certificate)
+	if err != nil {
+		return err
+	}
+	key, ok := signer.Public().(*ecdsa.PublicKey)
+	if ok && !slices.Contains(supported, curves[key.Curve]) {
+		return alert.HandshakeFailure.Errorf("native: client does not support the certificate's curve %s", key.Params().Name)
+	}
+	return nil
+}
+
+var curves = map[elliptic.Curve]tls.CurveID{
+	elliptic.P256(): tls.CurveP256, elliptic.P384(): tls.CurveP384, elliptic.P521(): tls.CurveP521,
 }
 
 func signerOf(certificate *tls.Certificate) (crypto.Signer, error) {

@@ -79,6 +79,9 @@ func schemesOf(public crypto.PublicKey) []tls.SignatureScheme {
 	return fitting
 }
 
+// canSign tells whether there is a scheme for a key.
+func canSign(public crypto.PublicKey) bool { return len(schemesOf(public)) > 0 }
+
 // sign signs a message.
 func sign(certificate *tls.Certificate, scheme tls.SignatureScheme, message []byte) ([]byte, error) {
 	signer, err := signerOf(certificate)

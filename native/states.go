@@ -33,6 +33,9 @@ func (s expectClientHello) next(e *engine, m message) (state, error) {
 	if !m.is(wire.KindClientHello) {
 		return nil, m.unexpected("ClientHello")
 	}
+	if m.followed { // RFC 5246, section 7.4.1.2: the client waits for a ServerHello
+		return nil, alert.UnexpectedMessage.Errorf("native: handshake data behind the ClientHello")
+	}
 	if !hello.Unmarshal(bytes.Clone(m.body)) {
 		return nil, m.malformed()
 	}

@@ -68,6 +68,7 @@ func TestOutOfTurn(t *testing.T) {
 		{"Finished in clear", [][]byte{hello, keyExchange, plainRecord(handshakeRecord, append([]byte{20, 0, 0, 12}, make([]byte, 12)...)...)}, 10},
 		{"Finished of another connection", flight[:4], 20},
 		{"ClientHello twice", [][]byte{hello, hello}, 10},
+		{"message behind the ClientHello", [][]byte{plainRecord(handshakeRecord, append(bytes.Clone(hello[5:]), 16)...)}, 10},
 		{"no ClientHello", [][]byte{keyExchange}, 10},
 		{"HelloRequest", [][]byte{plainRecord(handshakeRecord, 0, 0, 0, 0)}, 10},
 		{"unasked Certificate", [][]byte{hello, plainRecord(handshakeRecord, 11, 0, 0, 3, 0, 0, 0)}, 10},
