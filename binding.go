@@ -71,6 +71,7 @@ type StoreBinding struct {
 	cache      *Cache
 	store      Store
 	incarnated Incarnated // nil if the store is not
+	notices    noticeCounts
 	logger     *slog.Logger
 	calls      storeCalls
 	queue      writeBehind
@@ -82,7 +83,7 @@ type StoreBinding struct {
 }
 
 type bindingCounts struct {
-	unsealed, damaged, stale, swept atomic.Uint64
+	unsealed, damaged, swept atomic.Uint64
 }
 
 // BindStore makes a cache and a store keep in step: it sets the cache's new, remove, get and take callbacks. It returns
@@ -100,6 +101,7 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
 	b.calls.store = s
+	b.calls.incarnated = b.incarnated
 	b.calls.logger = c.logger
 	b.calls.ctx = ctx
 	b.calls.readTimeout = positiveOr(o.ReadTimeout, c.options.LookupTimeout)
@@ -122,6 +124,9 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	}
 	if sweeper, ok := s.(Sweeper); ok {
 		b.sweeping.Go(func() { b.sweepEachMinute(ctx, sweeper) })
+	}
+	if notifier, ok := s.(Notifier); ok {
+		b.follow(ctx, notifier)
 	}
 	return b, nil
 }
@@ -157,14 +162,15 @@ func (b *StoreBinding) announced(_ *Cache, s *Session) (keep bool) {
 		b.counts.unsealed.Add(1)
 		return true
 	}
-	record, err := key.seal(s, b.incarnation())
+	storeKey := key.storeKey(s.id)
+	record, err := key.seal(s, b.incarnation(storeKey))
 	if err != nil {
 		b.counts.unsealed.Add(1)
 		b.logger.Error("reprise: session not stored", "session", b.cache.Handle(s.id), "error", err)
 		return true
 	}
 	if expiry := s.Expiry(); expiry.After(now) {
-		b.queue.put(key.storeKey(s.id), record, expiry)
+		b.queue.put(storeKey, record, expiry)
 	}
 	return true
 }
@@ -189,16 +195,24 @@ func (b *StoreBinding) get(ctx context.Context, id SessionID) (*Session, error) 
 		return nil, nil
 	}
 	for _, key := range keys {
-		record, ok, err := b.queue.get(ctx, key.storeKey(id))
+		storeKey := key.storeKey(id)
+		record, ok, err := b.queue.get(ctx, storeKey)
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
 			continue
 		}
-		if s := b.open(key, id, record); s != nil {
-			return s, nil
+		s, incarnation := b.open(key, id, record)
+		if s == nil {
+			continue
 		}
+		if s.SingleUse() && incarnation != b.incarnation(storeKey) {
+			b.calls.stale.Add(1)
+			continue
+		}
+		s.residence.tag = storeKey.tag()
+		return s, nil
 	}
 	return nil, nil
 }
@@ -213,25 +227,22 @@ func (b *StoreBinding) take(ctx context.Context, s *Session) (taken bool, err er
 		if !ok {
 			continue
 		}
-		if stored := b.open(key, s.id, record); stored != nil {
+		if stored, _ := b.open(key, s.id, record); stored != nil {
 			return sameSecret(stored, s), nil
 		}
 	}
 	return false, nil
 }
 
-// open returns the session of a record, nil if it is not to be had from it.
-func (b *StoreBinding) open(key *fleetKey, id SessionID, record []byte) *Session {
+// open returns the session of a record, and the life of the store that it was made in. The session is nil if it is not to be
+// had from the record.
+func (b *StoreBinding) open(key *fleetKey, id SessionID, record []byte) (s *Session, incarnation uint64) {
 	s, header, err := key.open(id, record)
 	if err != nil {
 		b.counts.damaged.Add(1)
-		return nil
+		return nil, 0
 	}
-	if s.SingleUse() && header.Incarnation != b.incarnation() {
-		b.counts.stale.Add(1)
-		return nil
-	}
-	return s
+	return s, header.Incarnation
 }
 
 // sameSecret reports whether two sessions of one ID are the same one. IDs of an application can be used again.
@@ -239,11 +250,12 @@ func sameSecret(a, b *Session) bool {
 	return subtle.ConstantTimeCompare(a.secret[:], b.secret[:]) == 1 && a.profile.opaque == b.profile.opaque
 }
 
-func (b *StoreBinding) incarnation() uint64 {
+// incarnation returns the present life of the part of the store that a record is in, 0 if the store has but one.
+func (b *StoreBinding) incarnation(key StoreKey) uint64 {
 	if b.incarnated == nil {
 		return 0
 	}
-	return b.incarnated.Incarnation()
+	return b.incarnated.Incarnation(key)
 }
 
 // minGeneratedID is the length in bytes of the shortest ID of an application's own generator that a record is sealed
@@ -330,5 +342,6 @@ func (b *StoreBinding) Close(ctx context.Context) error {
 	b.queue.stop()
 	b.calls.breaker.wait()
 	b.sweeping.Wait()
+	b.cache.internal.residents.end()
 	return err
 }

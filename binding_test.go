@@ -444,10 +444,18 @@ func TestHandleIsAPrefixOfTheStoreKey(t *testing.T) {
 // An incarnatedStore has lives.
 type incarnatedStore struct {
 	*faultyStore
-	life atomic.Uint64
+	life, heard atomic.Uint64
 }
 
-func (s *incarnatedStore) Incarnation() uint64 { return s.life.Load() }
+func (s *incarnatedStore) Incarnation(reprise.StoreKey) uint64 { return s.heard.Load() }
+
+func (s *incarnatedStore) TakeIncarnated(ctx context.Context, key reprise.StoreKey) ([]byte, uint64, bool, error) {
+	record, ok, err := s.Take(ctx, key)
+	return record, s.life.Load(), ok, err
+}
+
+// begin begins another life of the store, of which it will tell.
+func (s *incarnatedStore) begin() { s.heard.Store(s.life.Add(1)) }
 
 func (s *incarnatedStore) TakePromise() reprise.TakePromise { return reprise.TakePromise{Atomic: true} }
 
@@ -457,12 +465,15 @@ func TestSingleUseEndsWithTheLifeOfTheStore(t *testing.T) {
 		n := newNode(t, store, nil, oneWriter)
 		s, single, late := n.stored(), n.stored(singleUse), n.stored(singleUse)
 		n.has(single)
-		store.life.Add(1)
+		store.begin()
 		n.has(s)
 		n.hasNot(single)
 		n.takes(late, false)
 		n.takes(n.stored(singleUse), true)
-		if got := n.stats().Stale; got != 2 {
+		unheard := n.stored(singleUse)
+		store.life.Add(1)
+		n.takes(unheard, false)
+		if got := n.stats().Stale; got != 3 {
 			t.Errorf("%d stale records", got)
 		}
 		if n.StoreBinding.TakePromise() != (reprise.TakePromise{Atomic: true, Durable: true}) { // by its incarnations

@@ -32,6 +32,7 @@ type Cache struct {
 	internal  *internalCache
 	sources   sources
 	chains    chainVerifier
+	reserved  reservations
 	counters  counters
 	logger    *slog.Logger
 }
@@ -233,7 +234,7 @@ func (c *Cache) enter(s *Session, p part, announce bool) (*announcement, error) 
 var ErrNoRoom = errors.New("reprise: no room in the internal cache")
 
 // adopt puts a session that the get callback returned into the internal cache, unless it was removed since.
-func (c *Cache) adopt(s *Session, p part, since mark) {
+func (c *Cache) adopt(s *Session, p part, since moment) {
 	if !c.internal.closed.Load() && c.internal.reserve(p, c.evicted) && c.internal.adopt(s, p, since) {
 		c.counters.adopted.Add(1)
 	}

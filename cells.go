@@ -10,6 +10,8 @@ type cell struct {
 	created, timeout         milliseconds
 	lineageStart, lineageEnd milliseconds
 
+	residence residence
+
 	generation   uint32
 	ticketAgeAdd uint32
 	maxEarlyData uint32
@@ -24,7 +26,7 @@ type cell struct {
 	flags                  sessionFlags
 	state                  cellState
 
-	_ [24]byte // up to three cache lines
+	_ [8]byte // up to three cache lines
 }
 
 type cellState uint8
@@ -115,6 +117,7 @@ func (c *cell) load(s *Session, p *profile) {
 	s.timeout = c.timeout
 	s.lineage = lineage{id: c.lineageID, start: c.lineageStart, end: c.lineageEnd, generation: c.generation}
 	s.profile = p
+	s.residence = c.residence
 }
 
 // profiles is the table of profiles that the cells of a shard share, each with the number of cells that have it.

@@ -20,6 +20,7 @@ type internalCache struct {
 	profileSize atomic.Int64 // bytes of variable length in all profiles
 	serial      atomic.Uint32
 	closed      atomic.Bool
+	residents   residents
 	shards      [numShards]shard
 }
 
@@ -65,6 +66,9 @@ func (c *internalCache) locate(id *SessionID) (*shard, uint64) {
 	return &c.shards[fingerprint%numShards], fingerprint
 }
 
+// placeOf returns where the cell of a session lies.
+func placeOf(fingerprint uint64, at slot) place { return place{uint8(fingerprint % numShards), at} }
+
 // load reads the session id into dst and reports whether it is there. It does not allocate.
 func (c *internalCache) load(id *SessionID, dst *Session) bool {
 	s, fingerprint := c.locate(id)
@@ -99,6 +103,10 @@ type entry struct {
 // enter puts a session into the cache. Room must be made with reserve before, and is given back if the session takes
 // the place of another.
 func (c *internalCache) enter(session *Session, p part, announce bool) entry {
+	var r residence
+	if announce {
+		r = c.residents.ofNew(&session.id)
+	}
 	s, fingerprint := c.locate(&session.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +118,7 @@ func (c *internalCache) enter(session *Session, p part, announce bool) entry {
 	if at := s.index.find(fingerprint, &s.cells, &session.id); at != noSlot {
 		e.replaced = c.removeAt(s, at, RemovedReplaced)
 	}
-	at := c.insert(s, fingerprint, session, p, c.serial.Add(1))
+	at := c.insert(s, fingerprint, session, p, r)
 	if announce {
 		e.announcement = &announcement{shard: s, slot: at}
 		s.announcements[at] = e.announcement
@@ -120,17 +128,22 @@ func (c *internalCache) enter(session *Session, p part, announce bool) entry {
 }
 
 // adopt is enter for a session from outside that need not enter: not if it is there already, and not if it was removed
-// since.
-func (c *internalCache) adopt(session *Session, p part, since mark) bool {
+// since, here or by another node.
+func (c *internalCache) adopt(session *Session, p part, since moment) bool {
 	s, fingerprint := c.locate(&session.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.closed.Load() || !c.hasRoomFor(s, session.profile) ||
-		s.removals.has(fingerprint, since) || s.index.find(fingerprint, &s.cells, &session.id) != noSlot {
+		s.removals.has(fingerprint, since.mark) || s.index.find(fingerprint, &s.cells, &session.id) != noSlot {
 		c.release(p)
 		return false
 	}
-	c.insert(s, fingerprint, session, p, c.serial.Add(1))
+	tag := session.residence.tag
+	at := c.insert(s, fingerprint, session, p, residence{tag, since.epoch})
+	if c.residents.notedSince(tag, since) { // no notice that comes later overlooks it
+		c.removeAt(s, at, RemovedElsewhere)
+		return false
+	}
 	return true
 }
 

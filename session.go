@@ -32,6 +32,7 @@ type Session struct {
 	timeout      milliseconds
 	lineage      lineage
 	profile      *profile
+	residence    residence // of a session that comes from the internal cache or from a store
 }
 
 // maxSecretLength is the length of the longest secret of a supported version: the TLS 1.2 master secret and the

@@ -35,7 +35,9 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 		session = nil
 	}
 	c.release(cell.part())
-	s.index.remove(c.fingerprint(cell), at, func(other slot) uint64 { return c.fingerprint(s.cells.at(other)) })
+	fingerprint := c.fingerprint(cell)
+	c.residents.remove(cell.residence.tag, placeOf(fingerprint, at))
+	s.index.remove(fingerprint, at, func(other slot) uint64 { return c.fingerprint(s.cells.at(other)) })
 	s.takeOrder(at)
 	if released := s.profiles.release(cell.profile); released != nil {
 		c.profileSize.Add(-released.length())
@@ -44,7 +46,7 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 	return session
 }
 
-func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p part, serial uint32) slot {
+func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p part, r residence) slot {
 	at := s.cells.allocate()
 	cell := s.cells.at(at)
 	cell.store(session)
@@ -54,11 +56,13 @@ func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p
 	}
 	cell.profile = profile
 	cell.state = 0
+	cell.residence = r
 	if p == unconfirmed {
 		cell.state = cellUnconfirmed
 	}
 	s.index.add(fingerprint, at, func(other slot) uint64 { return c.fingerprint(s.cells.at(other)) })
-	s.addOrder(orderEntry{expiry: session.expiry(), serial: serial, slot: at})
+	s.addOrder(orderEntry{expiry: session.expiry(), serial: c.serial.Add(1), slot: at})
+	c.residents.add(r.tag, placeOf(fingerprint, at))
 	return at
 }
 

@@ -14,6 +14,9 @@ type Stats struct {
 	Hits, CallbackHits uint64
 	// Misses counts lookups in the internal cache that found nothing, whatever the get callback then did.
 	Misses uint64
+	// Doubted counts sessions of the internal cache that the get callback was asked for, because another node may have
+	// removed them unseen (see [Notifier]).
+	Doubted uint64
 	// Timeouts counts sessions that were found and had expired. Flushing does not count.
 	Timeouts uint64
 	// CacheFull counts sessions evicted to make room.
@@ -36,7 +39,7 @@ type Stats struct {
 
 // counters are the parts of [Stats] that are counted.
 type counters struct {
-	accept, acceptGood, hits, callbackHits, misses, timeouts, cacheFull, adopted, noRoom, notKept, callbackPanics atomic.Uint64
+	accept, acceptGood, hits, callbackHits, misses, doubted, timeouts, cacheFull, adopted, noRoom, notKept, callbackPanics atomic.Uint64
 
 	outcomes [numReasons]atomic.Uint64
 	removals [numRemovals]atomic.Uint64
@@ -53,6 +56,7 @@ func (c *Cache) Stats() Stats {
 		Hits:           n.hits.Load(),
 		CallbackHits:   n.callbackHits.Load(),
 		Misses:         n.misses.Load(),
+		Doubted:        n.doubted.Load(),
 		Timeouts:       n.timeouts.Load(),
 		CacheFull:      n.cacheFull.Load(),
 		Adopted:        n.adopted.Load(),

@@ -68,10 +68,45 @@ type StorePut struct {
 
 // An Incarnated store numbers its lives: the number changes whenever records that were taken or deleted may have come back,
 // as after a crash, a restore or a failover of a store whose take is not durable. A session for single use does not
-// resume from a record that was made in another life.
+// resume from a record that was made in another life. The parts of a store that fail one by one, as the shards of a
+// cluster do, have lives of their own.
 type Incarnated interface {
-	Incarnation() uint64
+	// Incarnation returns the number of the present life of the part that key is in, as far as this node has heard. It does not
+	// block. If nothing was heard yet it returns a number that no life has, and that is not zero.
+	Incarnation(key StoreKey) uint64
+
+	// TakeIncarnated is [Store.Take], and returns the number of the life in which the record was taken. That is never an
+	// earlier one, even if this node has not heard of a change yet.
+	TakeIncarnated(ctx context.Context, key StoreKey) (record []byte, incarnation uint64, ok bool, err error)
 }
+
+// A Notifier is a store that tells of removals, whichever node or tool makes them, so that a node does not go on resuming from
+// its internal cache what others have removed.
+type Notifier interface {
+	// Notices tells what happens from now on, until ctx is done. It calls f from one goroutine at a time, in order, and soon: how
+	// soon at the latest a backend documents, for the loss of its connection too.
+	Notices(ctx context.Context, f func(Notice))
+}
+
+// A Notice is what a [Notifier] tells.
+type Notice struct {
+	Kind NoticeKind
+	// Key is the key of the record, of [NoticeRemoved].
+	Key StoreKey
+}
+
+// A NoticeKind says what a [Notice] is about.
+type NoticeKind uint8
+
+const (
+	// NoticeRemoved: the record was removed, or may have been: it may also have been replaced, or have expired. Notices of what
+	// this node has put, taken or deleted itself may come too, except for one of a put that would follow the put's own return.
+	NoticeRemoved NoticeKind = iota
+	// NoticesFollow: every removal that happens from now on is told. It comes first, and after each NoticesLost.
+	NoticesFollow
+	// NoticesLost: removals may be missed. None is told until NoticesFollow comes.
+	NoticesLost
+)
 
 // An Iterator is a store that can list its records. Each calls f for every record that is not past its lifetime, in
 // no particular order, until f returns false or ctx is done. Records put or deleted meanwhile may or may not be seen.

@@ -28,6 +28,7 @@ const maxStoreCalls = 4096
 // what handshakes wait for.
 type storeCalls struct {
 	store        Store
+	incarnated   Incarnated // nil if the store is not
 	readTimeout  time.Duration
 	writeTimeout time.Duration
 	logger       *slog.Logger
@@ -38,6 +39,7 @@ type storeCalls struct {
 	calls    [numStoreMethods]atomic.Uint64
 	errors   atomic.Uint64
 	timeouts atomic.Uint64
+	stale    atomic.Uint64 // records of another life of the store
 }
 
 type storeMethod int
@@ -129,12 +131,28 @@ func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, ok 
 	case storeGet:
 		return c.store.Get(ctx, r.key)
 	case storeTake:
-		return c.store.Take(ctx, r.key)
+		return c.take(ctx, r.key)
 	case storePut:
 		return nil, false, c.put(ctx, r.puts)
 	default:
 		return nil, false, c.store.Delete(ctx, r.key)
 	}
+}
+
+// take makes a take. A record of another life of the store may have been taken before: it is as good as gone.
+func (c *storeCalls) take(ctx context.Context, key StoreKey) (record []byte, ok bool, err error) {
+	if c.incarnated == nil {
+		return c.store.Take(ctx, key)
+	}
+	record, incarnation, ok, err := c.incarnated.TakeIncarnated(ctx, key)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	if header, err := ParseRecordHeader(record); err == nil && header.Incarnation != incarnation {
+		c.stale.Add(1)
+		return nil, false, nil
+	}
+	return record, true, nil
 }
 
 // put makes one put, or several if the store takes them together.

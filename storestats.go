@@ -23,6 +23,10 @@ type StoreStats struct {
 	Damaged uint64
 	// Stale counts sessions for single use that were declined because their record is of another life of the store.
 	Stale uint64
+	// Notices counts records that the store has told the removal of, NoticesLost how often removals began to be missed.
+	// Following tells that none is missed now; it is false too if the store does not tell of them.
+	Notices, NoticesLost uint64
+	Following            bool
 	// Swept counts expired records that were swept.
 	Swept uint64
 	// Breaker says whether the store is asked; BreakerOpened counts how often it had to be left alone.
@@ -42,8 +46,10 @@ func (b *StoreBinding) Stats() StoreStats {
 	s.Foreign = b.foreign.count.Load()
 	s.Unsealed = b.counts.unsealed.Load()
 	s.Damaged = b.counts.damaged.Load()
-	s.Stale = b.counts.stale.Load()
+	s.Stale = b.calls.stale.Load()
 	s.Swept = b.counts.swept.Load()
+	s.Notices, s.NoticesLost = b.notices.told.Load(), b.notices.lost.Load()
+	s.Following = b.cache.internal.residents.present().isFollowing()
 	s.Breaker, s.BreakerOpened = b.calls.breaker.status()
 	return s
 }

@@ -1,0 +1,58 @@
+package reprise
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// noticeCounts are the counters of the notices of a store.
+type noticeCounts struct {
+	told, lost atomic.Uint64
+}
+
+// follow makes the cache follow a store that tells of removals, until ctx is done.
+func (b *StoreBinding) follow(ctx context.Context, store Notifier) {
+	residents := &b.cache.internal.residents
+	residents.begin(b.tagOf)
+	b.sweeping.Go(func() {
+		defer residents.setFollowing(false)
+		store.Notices(ctx, b.notice)
+	})
+}
+
+// tagOf returns the tag of the record that a new session will have, 0 if it will have none.
+func (b *StoreBinding) tagOf(id *SessionID) storeTag {
+	key := b.sealingKey(*id, b.cache.options.Now())
+	if key == nil {
+		return 0
+	}
+	storeKey := key.storeKey(*id)
+	return storeKey.tag()
+}
+
+// notice takes what the store tells.
+func (b *StoreBinding) notice(n Notice) {
+	switch n.Kind {
+	case NoticeRemoved:
+		b.removedElsewhere(n.Key)
+	case NoticesFollow:
+		if b.cache.internal.residents.setFollowing(true) {
+			b.logger.Info("reprise: store tells of removals by other nodes")
+		}
+	case NoticesLost:
+		if b.cache.internal.residents.setFollowing(false) {
+			b.notices.lost.Add(1)
+			b.logger.Warn("reprise: removals by other nodes may be missed; sessions are looked up in the store until that has changed")
+		}
+	}
+}
+
+// removedElsewhere makes void what this node has of a record that is gone: a lookup under way, and the session in the internal
+// cache. The store is never told of that.
+func (b *StoreBinding) removedElsewhere(key StoreKey) {
+	b.notices.told.Add(1)
+	b.queue.voidAfter(key)
+	if s := b.cache.internal.noted(key.tag()); s != nil {
+		b.cache.callRemove(s, RemovedElsewhere, true)
+	}
+}

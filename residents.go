@@ -1,0 +1,212 @@
+package reprise
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+)
+
+// A storeTag names a record: the first eight bytes of its store key. 0 is that of a session without a record.
+type storeTag uint64
+
+func (k *StoreKey) tag() storeTag { return storeTag(binary.BigEndian.Uint64(k[:])) }
+
+// An epoch is a time in which every removal by another node is told, if odd, or one in which removals may be missed, if
+// even. They follow each other.
+type epoch uint32
+
+func (e epoch) isFollowing() bool { return e%2 == 1 }
+
+// A residence is what ties a session of the internal cache to its record in a store that tells of removals.
+type residence struct {
+	tag storeTag
+	// epoch is when the record was last known to be in the store. If that is over, it may have gone unseen.
+	epoch epoch
+}
+
+// A moment is when a lookup began.
+type moment struct {
+	mark    mark   // in the removals from this cache
+	notices uint64 // how many notices had come
+	epoch   epoch
+}
+
+// residents finds the sessions of an internal cache by their records, for a store that tells of removals ([Notifier]), and
+// remembers the last notices, so that a lookup which began before one does not bring the session back. Without such a
+// store it does nothing. It costs about 30 bytes a session.
+type residents struct {
+	tagOf   atomic.Pointer[func(*SessionID) storeTag] // nil: no store tells of removals
+	epoch   atomic.Uint32
+	notices atomic.Uint64
+	shards  [numShards]residentShard
+}
+
+// A residentShard has a lock of its own, which is taken last.
+type residentShard struct {
+	mu     sync.Mutex
+	places map[storeTag]place
+	recent []notice // the last ones; the oldest is at next
+	next   int
+	_      [64]byte // the next shard's lock in a cache line of its own
+}
+
+// A place is where a cell is.
+type place struct {
+	shard uint8
+	slot  slot
+}
+
+// A notice is that the record of a tag was removed.
+type notice struct {
+	tag    storeTag
+	number uint64
+}
+
+// recentNotices is how many notices each shard remembers: together, those of a second or more in a busy fleet.
+const recentNotices = 1024
+
+// begin makes the residents known that enter from now on. tagOf returns the tag of a session's record, 0 if it has none.
+func (r *residents) begin(tagOf func(*SessionID) storeTag) {
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		s.places = make(map[storeTag]place)
+		s.recent = make([]notice, recentNotices)
+		s.mu.Unlock()
+	}
+	r.tagOf.Store(&tagOf)
+}
+
+// end trusts all residents again: there is no store any more that they could have gone from.
+func (r *residents) end() { r.tagOf.Store(nil) }
+
+func (r *residents) areKnown() bool { return r.tagOf.Load() != nil }
+
+func (r *residents) present() epoch { return epoch(r.epoch.Load()) }
+
+// setFollowing begins another epoch, if that is one.
+func (r *residents) setFollowing(follows bool) (changed bool) {
+	for {
+		now := r.present()
+		if now.isFollowing() == follows {
+			return false
+		}
+		if r.epoch.CompareAndSwap(uint32(now), uint32(now+1)) {
+			return true
+		}
+	}
+}
+
+// ofNew returns the residence of a session that was made here and is about to be stored.
+func (r *residents) ofNew(id *SessionID) residence {
+	tagOf := r.tagOf.Load()
+	if tagOf == nil {
+		return residence{}
+	}
+	return residence{tag: (*tagOf)(id), epoch: r.present()}
+}
+
+// trusts reports whether a session of the internal cache can't have been removed by another node long ago. The store has the
+// last word on sessions for single use in any case.
+func (r *residents) trusts(s *Session) bool {
+	return !r.areKnown() || s.residence.tag == 0 || s.SingleUse() ||
+		s.residence.epoch.isFollowing() && s.residence.epoch == r.present()
+}
+
+func (r *residents) shard(tag storeTag) *residentShard { return &r.shards[tag%numShards] }
+
+func (r *residents) add(tag storeTag, at place) {
+	if tag == 0 || !r.areKnown() {
+		return
+	}
+	s := r.shard(tag)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.places[tag] = at
+}
+
+func (r *residents) remove(tag storeTag, at place) {
+	if tag == 0 {
+		return
+	}
+	s := r.shard(tag)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.places[tag] == at {
+		delete(s.places, tag)
+	}
+}
+
+// note remembers a notice, and returns the place of its session if that is resident.
+func (r *residents) note(tag storeTag) (at place, resident bool) {
+	s := r.shard(tag)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recent[s.next] = notice{tag, r.notices.Add(1)}
+	s.next = (s.next + 1) % len(s.recent)
+	at, resident = s.places[tag]
+	return at, resident
+}
+
+// notedSince reports whether there was a notice of the tag after the moment. It says yes too if that was too long ago to
+// know.
+func (r *residents) notedSince(tag storeTag, since moment) bool {
+	if tag == 0 || !r.areKnown() {
+		return false
+	}
+	s := r.shard(tag)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.recent[s.next].number > since.notices {
+		return true
+	}
+	for i := range s.recent {
+		n := &s.recent[(s.next-1-i+len(s.recent))%len(s.recent)]
+		if n.number <= since.notices {
+			return false
+		}
+		if n.tag == tag {
+			return true
+		}
+	}
+	return true
+}
+
+// moment returns the present one, for the session id.
+func (c *internalCache) moment(id *SessionID) moment {
+	return moment{c.mark(id), c.residents.notices.Load(), c.residents.present()}
+}
+
+// noted removes the session whose record another node has removed. It is nil if there is none, or if its announcer deals
+// with it.
+func (c *internalCache) noted(tag storeTag) *Session {
+	at, resident := c.residents.note(tag)
+	if !resident {
+		return nil
+	}
+	s := &c.shards[at.shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cell := s.cells.at(at.slot)
+	if cell.residence.tag != tag { // it has left meanwhile
+		return nil
+	}
+	s.removals.add(c.fingerprint(cell))
+	return c.removeAt(s, at.slot, RemovedElsewhere)
+}
+
+// verified notes that a lookup which began at the moment has found the session's record, and reports whether the
+// session is resident.
+func (c *internalCache) verified(session *Session, since moment) bool {
+	s, fingerprint := c.locate(&session.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.index.find(fingerprint, &s.cells, &session.id)
+	if at == noSlot {
+		return false
+	}
+	if cell := s.cells.at(at); cell.residence.tag == session.residence.tag {
+		cell.residence.epoch = since.epoch
+	}
+	return true
+}
