@@ -15,11 +15,14 @@ import (
 //
 //	conn, err := cache.Accept(ctx, info)      // ClientHello read, configuration chosen
 //	s, reason := conn.Lookup(id, offer)       // for each ID offered, until one is found
+//	reason = conn.Reserve(s)                  // the engine resumes s before the peer has proved itself
 //	reason = conn.Take(s)                     // the peer has proved itself, or the engine can't wait for that
 //	conn.Resumed(s)                           // the engine resumes s
 //	s, err = conn.NewSession(params)          // for each session ID or ticket to send
 //	conn.Complete(true)                       // the peer's Finished is verified
 //	conn.End(ending)                          // the connection is closed
+//
+// If the handshake fails, it calls Release instead of the last two.
 //
 // Nothing that the peer does before Complete removes a session, but for Take. The methods may be called from different
 // goroutines; those of the handshake one after the other.
@@ -35,6 +38,7 @@ type Connection struct {
 	external context.Context // of all calls to the external cache, with their deadline; made for the first
 	cancel   context.CancelFunc
 	lookups  int
+	reserved *Session
 
 	mu       sync.Mutex // never held while a callback runs
 	reason   Reason
@@ -181,19 +185,32 @@ func (n *Connection) lookupContext() context.Context {
 	return n.external
 }
 
+// endLookups ends the time that the external cache has.
+func (n *Connection) endLookups() {
+	if n.cancel != nil {
+		n.cancel()
+	}
+	n.external, n.cancel = nil, nil
+}
+
 // MaxLookups is how many session IDs of one connection are looked up at most, however many identities a ClientHello
 // offers.
 const MaxLookups = 5
 
 // Take takes the session that Lookup returned if it is for single use: from this cache and, by the take callback, from
 // the external one. It returns [Resumed] if the session may be resumed now, and why not otherwise. Sessions that may be used
-// again are not touched. An engine calls it as late as it can, at best after the peer has proved that it has the secret.
+// again are not touched. An engine calls it as late as it can, at best after the peer has proved that it has the secret. After
+// [Connection.Reserve] it has the time of all lookups again.
 func (n *Connection) Take(s *Session) Reason {
 	if n.found.session != s {
 		return n.Reason()
 	}
 	if !s.SingleUse() {
 		return Resumed
+	}
+	if n.reserved != nil {
+		defer n.Release()
+		n.endLookups()
 	}
 	reason := n.cache.take(n.found, n.lookupContext)
 	n.settle(n.found, reason)
@@ -320,9 +337,7 @@ func (n *Connection) Complete(isConfirmed bool) {
 // finish returns the sessions made since the last call, and whether this is the first; then it settles the outcome of
 // what the client offered.
 func (n *Connection) finish() (first bool, pending []*Session) {
-	if n.cancel != nil {
-		n.cancel()
-	}
+	n.endLookups()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	first, pending = !n.complete, n.pending
