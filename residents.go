@@ -205,7 +205,9 @@ func (c *internalCache) verified(session *Session, since moment) bool {
 	if at == noSlot {
 		return false
 	}
-	if cell := s.cells.at(at); cell.residence.tag == session.residence.tag {
+	tag := session.residence.tag
+	c.residents.add(tag, placeOf(fingerprint, at)) // it is not there if the session is older than the binding to the store
+	if cell := s.cells.at(at); cell.residence.tag == tag && !c.residents.notedSince(tag, since) {
 		cell.residence.epoch = since.epoch
 	}
 	return true
