@@ -16,16 +16,18 @@ import (
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/keycmd"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/sessioncmd"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/sessionfile"
 )
 
 // version is set by the linker; without, it comes from the module's version.
 var version string
 
 type commands struct {
-	Serve    serveCommand       `cmd:"" help:"Serve TLS: in front of a backend, or answering how each connection was made."`
-	Sessions sessioncmd.Command `cmd:"" help:"List, show and remove sessions."`
-	Key      keycmd.Command     `cmd:"" help:"Make, rotate and identify fleet keys."`
-	Version  versionCommand     `cmd:"" help:"Show the version of this program and of Go."`
+	Serve    serveCommand        `cmd:"" help:"Serve TLS: in front of a backend, or answering how each connection was made."`
+	Sessions sessioncmd.Command  `cmd:"" help:"List, show and remove sessions."`
+	Session  sessionfile.Command `cmd:"" help:"Show or convert one session in a file, OpenSSL's or ours."`
+	Key      keycmd.Command      `cmd:"" help:"Make, rotate and identify fleet keys."`
+	Version  versionCommand      `cmd:"" help:"Show the version of this program and of Go."`
 
 	ShowVersion versionFlag `name:"version" env:"-" help:"Show the version of this program and of Go."`
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,12 +12,13 @@ import (
 
 // condition tells whether there is a Redis server. With CI set it is an error that there is none.
 func condition(name string) (bool, error) {
-	if name != "redis" {
+	program, ok := map[string]string{"redis": "redis-server", "openssl": "openssl"}[name]
+	if !ok {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
-	_, err := exec.LookPath("redis-server")
+	_, err := exec.LookPath(program)
 	if err != nil && os.Getenv("CI") != "" {
-		return false, errors.New("no redis-server, which Debian has in the package of this name")
+		return false, fmt.Errorf("no %s, which Debian has in the package of this name", program)
 	}
 	return err == nil, nil
 }

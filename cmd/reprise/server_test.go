@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -33,6 +34,11 @@ type world struct {
 type worldKey struct{}
 
 func setup(env *testscript.Env) error {
+	vectors, err := filepath.Abs("../../sslsession/testdata")
+	if err != nil {
+		return err
+	}
+	env.Setenv("SSLSESSION", vectors) // sessions that OpenSSL has made
 	env.Values[worldKey{}] = &world{servers: map[string]*server{}, clients: map[string]*client{}, redis: map[string]*exec.Cmd{}}
 	return nil
 }
