@@ -41,7 +41,7 @@ func TestPutsOfAFewMillisecondsMakeABatch(t *testing.T) {
 		keys := reprise.RandomFleetKeys()
 		n, other := newNode(t, store, keys, reprise.StoreOptions{}), newNode(t, store, keys, reprise.StoreOptions{})
 		sessions := n.announceEach(2)
-		time.Sleep(4 * time.Millisecond)
+		time.Sleep(9 * time.Millisecond)
 		sessions = append(sessions, n.announceEach(1)...)
 		store.saw(t)
 		time.Sleep(2 * time.Millisecond)

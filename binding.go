@@ -111,6 +111,7 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.calls.breaker.changed = b.breakerChanged
 	b.queue.calls = &b.calls
 	b.queue.now = c.options.Now
+	b.queue.seal = b.seal
 	b.queue.maxLength = positiveOr(o.QueueLength, DefaultQueueLength)
 	b.queue.maxBytes = positiveOr(o.QueueBytes, DefaultQueueBytes)
 	_, b.queue.batches = s.(BatchPutter)
@@ -162,17 +163,15 @@ func (b *StoreBinding) announced(_ *Cache, s *Session) (keep bool) {
 		b.counts.unsealed.Add(1)
 		return true
 	}
-	storeKey := key.storeKey(s.id)
-	record, err := key.seal(s, b.incarnation(storeKey))
-	if err != nil {
-		b.counts.unsealed.Add(1)
-		b.logger.Error("reprise: session not stored", "session", b.cache.Handle(s.id), "error", err)
-		return true
-	}
-	if expiry := s.Expiry(); expiry.After(now) {
-		b.queue.put(storeKey, record, expiry)
+	if s.Expiry().After(now) {
+		b.queue.put(key.storeKey(s.id), unsealed{s, key})
 	}
 	return true
+}
+
+// seal makes the record of a session that was announced.
+func (b *StoreBinding) seal(key StoreKey, u unsealed) []byte {
+	return u.key.seal(u.session, b.incarnation(key))
 }
 
 // removed is the remove callback.
@@ -196,14 +195,11 @@ func (b *StoreBinding) get(ctx context.Context, id SessionID) (*Session, error) 
 	}
 	for _, key := range keys {
 		storeKey := key.storeKey(id)
-		record, ok, err := b.queue.get(ctx, storeKey)
+		found, err := b.queue.get(ctx, storeKey)
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
-			continue
-		}
-		s, incarnation := b.open(key, id, record)
+		s, incarnation := b.open(key, id, found)
 		if s == nil {
 			continue
 		}
@@ -220,24 +216,28 @@ func (b *StoreBinding) get(ctx context.Context, id SessionID) (*Session, error) 
 // take is the take callback. That there was a record is not enough: it must be the session's own.
 func (b *StoreBinding) take(ctx context.Context, s *Session) (taken bool, err error) {
 	for _, key := range b.openingKeys(s.id) {
-		record, ok, err := b.queue.take(ctx, key.storeKey(s.id))
+		found, err := b.queue.take(ctx, key.storeKey(s.id))
 		if err != nil {
 			return false, err
 		}
-		if !ok {
-			continue
-		}
-		if stored, _ := b.open(key, s.id, record); stored != nil {
+		if stored, _ := b.open(key, s.id, found); stored != nil {
 			return sameSecret(stored, s), nil
 		}
 	}
 	return false, nil
 }
 
-// open returns the session of a record, and the life of the store that it was made in. The session is nil if it is not to be
-// had from the record.
-func (b *StoreBinding) open(key *fleetKey, id SessionID, record []byte) (s *Session, incarnation uint64) {
-	s, header, err := key.open(id, record)
+// open returns the session that was found under the store key of id, and the life of the store that its record was made
+// in. The session is nil if it is not to be had from what was found.
+func (b *StoreBinding) open(key *fleetKey, id SessionID, found stored) (s *Session, incarnation uint64) {
+	if found.session != nil {
+		queued := *found.session // which others have
+		return &queued, b.incarnation(key.storeKey(id))
+	}
+	if found.record == nil {
+		return nil, 0
+	}
+	s, header, err := key.open(id, found.record)
 	if err != nil {
 		b.counts.damaged.Add(1)
 		return nil, 0

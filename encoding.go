@@ -61,7 +61,9 @@ func (s *Session) MarshalBinary() ([]byte, error) { return s.AppendBinary(nil) }
 
 // AppendBinary appends what [Session.MarshalBinary] returns to b. The error is always nil: no session has parts that are
 // too long.
-func (s *Session) AppendBinary(b []byte) ([]byte, error) {
+func (s *Session) AppendBinary(b []byte) ([]byte, error) { return s.appendEncoded(b), nil }
+
+func (s *Session) appendEncoded(b []byte) []byte {
 	be, p := binary.BigEndian, s.profile
 	b = append(b, sessionRevision)
 	b = be.AppendUint16(b, s.version)
@@ -85,7 +87,15 @@ func (s *Session) AppendBinary(b []byte) ([]byte, error) {
 	b = appendVector(b, 3, p.chain.Value())
 	b = appendVector(b, 3, p.appData)
 	b = appendVector(b, 3, p.opaque)
-	return be.AppendUint16(b, 0), nil // no extensions
+	return be.AppendUint16(b, 0) // no extensions
+}
+
+// encodedLength returns how many bytes appendEncoded appends.
+func (s *Session) encodedLength() int {
+	const fixed = 1 + 3*2 + 1 + 2*1 + 2*8 + len(s.lineage.id) + 2*8 + 3*4 + len(Scope{}) + 3*1 + 3*3 + 2
+	p := s.profile
+	return fixed + int(s.id.length) + int(s.secretLength) + len(p.context) + len(p.serverName) + len(p.alpn) +
+		len(p.chain.Value()) + len(p.appData) + len(p.opaque)
 }
 
 // ParseSession decodes what [Session.MarshalBinary] made. Any other input is an error: it neither panics nor

@@ -93,26 +93,22 @@ func splitRecord(record []byte) (header RecordHeader, length int, err error) {
 }
 
 // seal makes the record of a session under the key and the session's ID.
-func (key *fleetKey) seal(s *Session, incarnation uint64) ([]byte, error) {
+func (key *fleetKey) seal(s *Session, incarnation uint64) []byte {
 	memory := plaintexts.Get().(*[]byte)
 	defer plaintexts.Put(memory)
-	p := s.profile
-	room := MaxRecordLength - maxVariable + len(p.chain.Value()) + len(p.appData) + len(p.opaque)
-	*memory = slices.Grow((*memory)[:0], room) // now it never grows, so no copy of the secret is left behind
-	plaintext, err := s.AppendBinary(*memory)
-	if err != nil {
-		return nil, err
-	}
+	*memory = slices.Grow((*memory)[:0], s.encodedLength()) // now it never grows, so no copy of the secret is left behind
+	plaintext := s.appendEncoded(*memory)
 	defer clear(plaintext)
-	aead := key.aead(s.id)
-	record := make([]byte, 0, recordHeaderLength+len(plaintext)+aead.Overhead())
+	record := make([]byte, 0, s.recordLength())
 	record = key.appendRecordHeader(record, s, incarnation)
-	record = aead.Seal(record, nil, plaintext, record)
-	if len(record) > MaxRecordLength {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", errRecord, len(record), MaxRecordLength)
-	}
-	return record, nil
+	return key.aead(s.id).Seal(record, nil, plaintext, record)
 }
+
+// recordLength returns the length of the record of a session; [NewSession] sees to it that it is [MaxRecordLength] at most.
+func (s *Session) recordLength() int { return recordHeaderLength + recordOverhead + s.encodedLength() }
+
+// recordOverhead is the length of the nonce and of the tag of AES-GCM.
+const recordOverhead = 12 + 16
 
 // plaintexts are buffers to encode sessions in, cleared.
 var plaintexts = sync.Pool{New: func() any { return new([]byte) }}

@@ -69,8 +69,7 @@ type storeRequest struct {
 type storeCall struct {
 	done   chan struct{}
 	once   sync.Once
-	record []byte
-	ok     bool
+	record []byte // nil if there is none
 	err    error
 }
 
@@ -99,44 +98,49 @@ func (c *storeCalls) startAnyway(request storeRequest, ended func()) (*storeCall
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, timeout)
 	call := &storeCall{done: make(chan struct{})}
-	end := func(record []byte, ok bool, err error) {
+	end := func(record []byte, err error) {
 		call.once.Do(func() {
-			call.record, call.ok, call.err = record, ok, c.judge(ctx, request.method, err)
+			call.record, call.err = record, c.judge(ctx, request.method, err)
 			if ended != nil {
 				ended()
 			}
 			close(call.done)
 		})
 	}
-	late := context.AfterFunc(ctx, func() { end(nil, false, ctx.Err()) })
+	late := context.AfterFunc(ctx, func() { end(nil, ctx.Err()) })
 	go func() {
 		defer c.running.Add(-1)
 		defer cancel()
-		record, ok, err := c.do(ctx, request)
+		record, err := c.do(ctx, request)
 		late()
-		end(record, ok, err)
+		end(record, err)
 	}()
 	return call, nil
 }
 
 // do calls the store. A panic is an error.
-func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, ok bool, err error) {
+func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.logger.Error("reprise: store panicked", "method", storeMethodNames[r.method], "panic", fmt.Sprint(p), "stack", stack.Trace())
 			err = errStorePanicked
 		}
 	}()
+	ok := false
 	switch r.method {
 	case storeGet:
-		return c.store.Get(ctx, r.key)
+		record, ok, err = c.store.Get(ctx, r.key)
 	case storeTake:
-		return c.take(ctx, r.key)
+		record, ok, err = c.take(ctx, r.key)
 	case storePut:
-		return nil, false, c.put(ctx, r.puts)
+		return nil, c.put(ctx, r.puts)
 	default:
-		return nil, false, c.store.Delete(ctx, r.key)
+		return nil, c.store.Delete(ctx, r.key)
 	}
+	if !ok {
+		return nil, err
+	}
+	return record, err
 }
 
 // take makes a take. A record of another life of the store may have been taken before: it is as good as gone.
@@ -186,11 +190,11 @@ func (c *storeCalls) judge(ctx context.Context, m storeMethod, err error) error 
 }
 
 // wait returns the outcome of the call, or an error when ctx is done; the call then goes on.
-func (call *storeCall) wait(ctx context.Context) (record []byte, ok bool, err error) {
+func (call *storeCall) wait(ctx context.Context) (stored, error) {
 	select {
 	case <-call.done:
-		return call.record, call.ok, call.err
+		return stored{record: call.record}, call.err
 	case <-ctx.Done():
-		return nil, false, fmt.Errorf("reprise: waiting for the store: %w", ctx.Err())
+		return stored{}, fmt.Errorf("reprise: waiting for the store: %w", ctx.Err())
 	}
 }

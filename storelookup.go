@@ -2,32 +2,38 @@ package reprise
 
 import "context"
 
+// stored is what there is under a key: a session that is still to be put, or a record, or neither.
+type stored struct {
+	session *Session
+	record  []byte
+}
+
 // A storeLookup is a get under way.
 type storeLookup struct {
 	call *storeCall
 	void bool // the key was taken or deleted since
 }
 
-// get returns the record of a key, as it will be once all is written.
-func (w *writeBehind) get(ctx context.Context, key StoreKey) (record []byte, ok bool, err error) {
+// get returns what is stored under a key, as it will be once all is written.
+func (w *writeBehind) get(ctx context.Context, key StoreKey) (stored, error) {
 	w.mu.Lock()
 	if e := w.entries[key]; e != nil {
 		defer w.mu.Unlock()
-		return e.want.record, e.want.isPut(), nil
+		return stored{session: e.want.session}, nil
 	}
 	lookup, err := w.lookup(key)
 	w.mu.Unlock()
 	if err != nil {
-		return nil, false, err
+		return stored{}, err
 	}
-	record, ok, err = lookup.call.wait(ctx)
+	got, err := lookup.call.wait(ctx)
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if lookup.void {
-		return nil, false, nil
+		return stored{}, nil
 	}
-	return record, ok, err
+	return got, err
 }
 
 // lookup returns the get of a key that is under way, or begins one.

@@ -24,7 +24,8 @@ import (
 type writeBehind struct {
 	calls      *storeCalls
 	now        func() time.Time
-	maxLength  int // of entries that begin with a put; twice as many may begin with a delete
+	seal       func(StoreKey, unsealed) []byte // makes a record
+	maxLength  int                             // of entries that begin with a put; twice as many may begin with a delete
 	maxBytes   int
 	maxWorkers int
 	batches    bool // the store is a BatchPutter
@@ -32,7 +33,7 @@ type writeBehind struct {
 	mu          sync.Mutex
 	entries     map[StoreKey]*writeEntry
 	first, last *writeEntry // those to be written
-	bytes       int         // of the records in entries
+	bytes       int         // of the records to come of entries
 	workers     int
 	failing     bool        // the last write failed
 	gathering   *time.Timer // not nil while puts are gathered for a batch
@@ -45,14 +46,28 @@ type writeBehind struct {
 	counts      StoreStats // those of the queue
 }
 
-// A storeWrite is a put, or a delete if there is no record.
+// A storeWrite is a put, or a delete if there is no session.
 type storeWrite struct {
-	record []byte
-	expiry time.Time
-	tried  chan struct{} // if not nil, closed when it was
+	unsealed
+	tried chan struct{} // if not nil, closed when it was
 }
 
-func (w *storeWrite) isPut() bool { return w.record != nil }
+// unsealed is a session to be put. The worker that writes it makes the record: for many in a row that costs half of what it
+// does in the middle of a handshake each.
+type unsealed struct {
+	session *Session
+	key     *fleetKey // to seal it with
+}
+
+func (w *storeWrite) isPut() bool { return w.session != nil }
+
+// size returns the length of the record, 0 of a delete.
+func (w *storeWrite) size() int {
+	if !w.isPut() {
+		return 0
+	}
+	return w.session.recordLength()
+}
 
 // A writeEntry is a key that has something to be written.
 type writeEntry struct {
@@ -69,20 +84,21 @@ const (
 	lastBackoff  = time.Second
 )
 
-// put queues a record. It drops it if there is no room.
-func (w *writeBehind) put(key StoreKey, record []byte, expiry time.Time) {
+// put queues a session. It drops it if there is no room.
+func (w *writeBehind) put(key StoreKey, u unsealed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	write := &storeWrite{unsealed: u}
 	e := w.entries[key]
-	if w.closed || w.bytes+len(record) > w.maxBytes || e == nil && len(w.entries) >= w.maxLength {
+	if w.closed || w.bytes+write.size() > w.maxBytes || e == nil && len(w.entries) >= w.maxLength {
 		w.counts.PutsDropped++
 		return
 	}
 	if e != nil && !e.want.isPut() {
 		e.owes = true
 	}
-	w.bytes += len(record)
-	w.want(key, e, &storeWrite{record: record, expiry: expiry})
+	w.bytes += write.size()
+	w.want(key, e, write)
 }
 
 // delete queues a delete.
@@ -116,28 +132,28 @@ func (w *writeBehind) want(key StoreKey, e *writeEntry, write *storeWrite) {
 // cancel gives up a write that no worker has begun.
 func (w *writeBehind) cancel(write *storeWrite) {
 	if write.isPut() {
-		w.bytes -= len(write.record)
+		w.bytes -= write.size()
 		w.counts.PutsCancelled++
 	}
 }
 
-// take takes the record of a key: from the queue, or else from the store.
-func (w *writeBehind) take(ctx context.Context, key StoreKey) (record []byte, ok bool, err error) {
-	record, ok, decided, err := w.takeQueued(ctx, key)
+// take takes what is stored under a key: from the queue, or else from the store.
+func (w *writeBehind) take(ctx context.Context, key StoreKey) (stored, error) {
+	taken, decided, err := w.takeQueued(ctx, key)
 	if decided || err != nil {
-		return record, ok, err
+		return taken, err
 	}
 	defer w.voidAfter(key)
 	call, err := w.calls.start(storeRequest{method: storeTake, key: key}, nil)
 	if err != nil {
-		return nil, false, err
+		return stored{}, err
 	}
 	return call.wait(ctx)
 }
 
-// takeQueued takes a record that is still to be put, and knows one that is still to be deleted. It waits for a put that
+// takeQueued takes a session that is still to be put, and knows of one that is still to be deleted. It waits for a put that
 // is under way; whether that one has arrived, only the store can tell.
-func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (record []byte, ok, decided bool, err error) {
+func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (taken stored, decided bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
@@ -145,16 +161,16 @@ func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (record []by
 		e := w.entries[key]
 		switch {
 		case e == nil:
-			return nil, false, false, nil
+			return stored{}, false, nil
 		case !e.want.isPut():
-			return nil, false, true, nil
+			return stored{}, true, nil
 		case e.want != e.running:
-			record := e.want.record
+			taken = stored{session: e.want.session}
 			w.want(key, e, &storeWrite{})
-			return record, true, true, nil
+			return taken, true, nil
 		}
 		if err := w.waitFor(ctx, e.running); err != nil {
-			return nil, false, false, err
+			return stored{}, false, err
 		}
 	}
 }
@@ -275,14 +291,14 @@ func (w *writeBehind) dequeue() *writeEntry {
 	return e
 }
 
-// try makes one attempt at the writes of a turn. A record that has expired in the queue is as good as deleted.
+// try makes one attempt at the writes of a turn. A session that has expired in the queue is as good as deleted.
 func (w *writeBehind) try(turn []*writeEntry) error {
 	request := storeRequest{method: storeDelete, key: turn[0].key}
 	now := w.now()
 	for _, e := range turn {
-		if lifetime := e.running.expiry.Sub(now); e.running.isPut() && lifetime > 0 {
+		if put, ok := w.record(e, now); ok {
 			request.method = storePut
-			request.puts = append(request.puts, StorePut{Key: e.key, Record: e.running.record, Lifetime: lifetime})
+			request.puts = append(request.puts, put)
 		}
 	}
 	call, err := w.calls.start(request, nil)
@@ -291,6 +307,19 @@ func (w *writeBehind) try(turn []*writeEntry) error {
 	}
 	<-call.done
 	return call.err
+}
+
+// record makes the record that an entry wants to be put. There is none if it wants a delete or the session has expired.
+func (w *writeBehind) record(e *writeEntry, now time.Time) (put StorePut, ok bool) {
+	if !e.running.isPut() {
+		return put, false
+	}
+	put = StorePut{Key: e.key, Lifetime: e.running.session.Expiry().Sub(now)}
+	if put.Lifetime <= 0 {
+		return put, false
+	}
+	put.Record = w.seal(e.key, e.running.unsealed)
+	return put, true
 }
 
 // settle notes how the writes of a turn went.
@@ -308,7 +337,7 @@ func (w *writeBehind) settle(turn []*writeEntry, err error) {
 func (w *writeBehind) settleOne(e *writeEntry, err error) {
 	write := e.running
 	e.running = nil
-	w.bytes -= len(write.record)
+	w.bytes -= write.size()
 	if write.tried != nil {
 		close(write.tried)
 	}
