@@ -103,14 +103,18 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	if c.engine == nil {
 		return c.handshakeErr
 	}
+	err := errPanic // unless something else comes of it
+	defer func() { c.finishHandshake(err) }()
 	stop := context.AfterFunc(ctx, func() { c.raw.Close() })
-	err := c.runHandshake(ctx)
+	err = c.runHandshake(ctx)
 	if !stop() { // the connection is closed, even if the handshake was complete by then
 		err = ctx.Err()
 	}
-	c.finishHandshake(err)
 	return err
 }
+
+// errPanic is the outcome of a handshake in which a callback has panicked.
+var errPanic = errors.New("native: a callback of the handshake panicked")
 
 func (c *Conn) runHandshake(ctx context.Context) error {
 	e := c.engine
@@ -163,6 +167,9 @@ func (c *Conn) finishHandshake(err error) {
 	e := c.engine
 	c.engine, c.handshakeErr = nil, err
 	if err != nil {
+		if e.connection != nil {
+			e.connection.Release()
+		}
 		return
 	}
 	c.in, c.out = e.in, e.out

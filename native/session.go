@@ -44,12 +44,24 @@ func (h *handshake) lookup(e *engine) (*reprise.Session, error) {
 	case reason != reprise.Resumed || len(session.Secret()) != schedule.MasterSecretLength:
 		return nil, nil
 	}
-	// Nothing that comes from a TLS 1.2 client before our Finished proves anything. So a session for single use is
-	// taken here, by whoever offers it.
-	if e.connection.Take(session) != reprise.Resumed {
+	// Nothing that comes from a TLS 1.2 client before its Finished proves anything, so a session for single use is not taken yet
+	// (docs/decisions/0008-when-a-session-is-taken.md).
+	if e.connection.Reserve(session) != reprise.Resumed {
 		return nil, nil
 	}
 	return session, nil
+}
+
+// take takes the session that was resumed, if it is for single use, now that the client has proved itself. Another node may have
+// been faster; then the keys are agreed and there is no way back to a full handshake.
+func (h *handshake) take(e *engine) error {
+	if h.resumed == nil {
+		return nil
+	}
+	if reason := e.connection.Take(h.resumed); reason != reprise.Resumed {
+		return alert.HandshakeFailure.Errorf("native: taking the session for single use: %v", reason)
+	}
+	return nil
 }
 
 // offered returns the ID that the client offers: its ticket, and only without a ticket its session ID, which then means nothing (RFC

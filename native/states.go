@@ -356,6 +356,9 @@ func (s *expectFinished) next(e *engine, m message) (state, error) {
 	if !hmac.Equal(m.body, want[:]) {
 		return nil, alert.DecryptError.Errorf("native: client's Finished is not genuine")
 	}
+	if err := s.take(e); err != nil {
+		return nil, err
+	}
 	e.transcript.add(m.raw)
 	if s.resumed == nil {
 		if err := s.sendTicket(e); err != nil {
