@@ -37,7 +37,7 @@ type Conn struct {
 	engine        *engine // nil once the handshake has ended
 	connection    *reprise.Connection
 	state         tls.ConnectionState
-	exporter      exporter
+	exporter      *exporter
 	byTicket      bool
 
 	readMu    sync.Mutex
@@ -166,7 +166,13 @@ func fill(in *record.Reader, raw net.Conn) error {
 func (c *Conn) finishHandshake(err error) {
 	e := c.engine
 	c.engine, c.handshakeErr = nil, err
+	if e.handshake != nil {
+		e.handshake.wipe()
+	}
 	if err != nil {
+		if e.exporter != nil {
+			e.exporter.close()
+		}
 		if e.connection != nil {
 			e.connection.Release()
 		}
@@ -381,6 +387,7 @@ func (c *Conn) CloseNotifyReceived() bool { return c.ending.closeNotifyReceived.
 
 // end tells the cache how the connection ended.
 func (c *Conn) end() {
+	c.exporter.close()
 	if c.connection != nil {
 		c.connection.End(reprise.Ending{
 			CloseNotifySent:     c.ending.closeNotifySent.Load(),
@@ -399,7 +406,7 @@ func (c *Conn) ConnectionState() tls.ConnectionState {
 }
 
 // ExportKeyingMaterial returns keying material of the connection (RFC 5705). It is an error before the handshake is
-// complete, and without the extended master secret.
+// complete, after Close, and without the extended master secret.
 func (c *Conn) ExportKeyingMaterial(label string, context []byte, length int) ([]byte, error) {
 	if !c.handshakeDone.Load() {
 		return nil, errors.New("native: exporter before the handshake is complete")

@@ -158,6 +158,10 @@ func TestExporterOfConnectionState(t *testing.T) {
 	if _, err := server.ExportKeyingMaterial("label", nil, 32); err != nil {
 		t.Error(err)
 	}
+	server.Close()
+	if _, err := server.ExportKeyingMaterial("label", nil, 32); err == nil {
+		t.Error("ExportKeyingMaterial succeeded after Close, when the secret is overwritten")
+	}
 	a, b := net.Pipe()
 	defer a.Close()
 	before := native.Server(b, &tls.Config{}, newCache(t, reprise.Options{})).ConnectionState()

@@ -42,8 +42,9 @@ type engine struct {
 	transcript transcript
 	connection *reprise.Connection // nil: no sessions
 	result     tls.ConnectionState
-	exporter   exporter
-	byTicket   bool // the client offers a ticket
+	exporter   *exporter
+	handshake  *handshake // nil before the ClientHello
+	byTicket   bool       // the client offers a ticket
 }
 
 // A state is what the engine awaits next; it has a type of its own for each message, with what is known by then.

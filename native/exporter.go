@@ -14,18 +14,32 @@ import (
 // An exporter makes keying material for the application (RFC 5705).
 type exporter struct {
 	suite                      *schedule.Suite
-	master                     []byte
 	clientRandom, serverRandom []byte
-	allowed                    bool
+
+	mu     sync.Mutex
+	master []byte // nil if nothing may be exported: RFC 7627, section 5.4
+	closed bool
+}
+
+// close overwrites the secret.
+func (x *exporter) close() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	clear(x.master)
+	x.closed = true
 }
 
 // reserved are labels that the handshake itself uses (RFC 5705, section 4; RFC 7627).
 var reserved = []string{"client finished", "server finished", "master secret", "extended master secret", "key expansion"}
 
 func (x *exporter) export(label string, context []byte, length int) ([]byte, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	switch {
-	case !x.allowed:
-		// RFC 7627, section 5.4: without the extension, two connections can export the same.
+	case x.closed:
+		return nil, errors.New("native: exporter of a connection that is closed")
+	case x.master == nil:
+		// Without the extension, two connections can export the same.
 		return nil, errors.New("native: keying material is exported only with extended master secret")
 	case slices.Contains(reserved, label):
 		return nil, fmt.Errorf("native: reserved exporter label %q", label)

@@ -41,12 +41,13 @@ func (h *handshake) lookup(e *engine) (*reprise.Session, error) {
 	switch {
 	case reason == reprise.ExtendedMasterSecret && session != nil:
 		return nil, alert.HandshakeFailure.Wrap(errors.New("native: session with extended master secret, ClientHello without"))
-	case reason != reprise.Resumed || len(session.Secret()) != schedule.MasterSecretLength:
+	case reason != reprise.Resumed:
 		return nil, nil
 	}
 	// Nothing that comes from a TLS 1.2 client before its Finished proves anything, so a session for single use is not taken yet
 	// (docs/decisions/0008-when-a-session-is-taken.md).
-	if e.connection.Reserve(session) != reprise.Resumed {
+	if h.master = session.Secret(); len(h.master) != schedule.MasterSecretLength || e.connection.Reserve(session) != reprise.Resumed {
+		clear(h.master)
 		return nil, nil
 	}
 	return session, nil

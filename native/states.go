@@ -52,6 +52,7 @@ func (s expectClientHello) next(e *engine, m message) (state, error) {
 	}
 	e.config = n.config
 	h := &handshake{hello: &hello, negotiation: n}
+	e.handshake = h
 	rand.Read(h.serverHello.Random[:])
 	if maxVersion(e.config) > tls.VersionTLS12 {
 		// RFC 8446, section 4.1.3: tells a client of TLS 1.3 that somebody has tampered with its hello.
@@ -102,6 +103,15 @@ type handshake struct {
 	serverKeys    schedule.Keys
 	clientChain   [][]byte
 	verifiedChain [][]*x509.Certificate
+}
+
+// wipe overwrites the secrets, when the handshake has ended. Those within the hash functions and ciphers of the standard library
+// stay, until the garbage collector has their memory used for something else.
+func (h *handshake) wipe() {
+	clear(h.master)
+	h.masterPRF = nil
+	h.clientKeys.Wipe()
+	h.serverKeys.Wipe()
 }
 
 // full begins a full handshake: it sends all up to the ServerHelloDone.
@@ -288,7 +298,6 @@ func (h *handshake) verifyConnection(e *engine, then state) (state, error) {
 func (h *handshake) resume(e *engine, session *reprise.Session) (state, error) {
 	h.resumed = session
 	h.suite = schedule.SuiteByID(session.CipherSuite())
-	h.master = session.Secret()
 	e.transcript.choose(h.suite.Hash.New(), false)
 	// RFC 5077, section 3.4, and RFC 5246, section 7.4.1.3: the session ID is echoed, whatever named the session.
 	h.serverHello.SessionID = h.hello.SessionID
@@ -323,9 +332,9 @@ func (h *handshake) resume(e *engine, session *reprise.Session) (state, error) {
 func (h *handshake) deriveKeys(e *engine) error {
 	h.masterPRF = schedule.NewPRF(h.suite, h.master)
 	h.clientKeys, h.serverKeys = schedule.ConnectionKeys(h.suite, h.masterPRF, h.hello.Random, h.serverHello.Random[:])
-	e.exporter = exporter{
-		suite: h.suite, master: h.master, clientRandom: h.hello.Random, serverRandom: h.serverHello.Random[:],
-		allowed: h.hello.ExtendedMasterSecret,
+	e.exporter = &exporter{suite: h.suite, clientRandom: h.hello.Random, serverRandom: h.serverHello.Random[:]}
+	if h.hello.ExtendedMasterSecret {
+		e.exporter.master = bytes.Clone(h.master)
 	}
 	return e.logSecret(h.hello.Random, h.master)
 }
@@ -338,7 +347,7 @@ func (s *expectChangeCipherSpec) next(e *engine, m message) (state, error) {
 		return nil, m.unexpected("ChangeCipherSpec")
 	}
 	e.in.Protect(s.suite, s.clientKeys)
-	clear(s.clientKeys.Key) // the AEAD has its own
+	s.clientKeys.Wipe()
 	return &expectFinished{s.handshake}, nil
 }
 
@@ -378,7 +387,7 @@ func (h *handshake) sendFinished(e *engine) error {
 		return err
 	}
 	e.out.Protect(h.suite, h.serverKeys)
-	clear(h.serverKeys.Key)
+	h.serverKeys.Wipe()
 	verifyData := schedule.Finished(h.masterPRF, true, e.transcript.sum())
 	return e.send(wire.MarshalFinished(verifyData[:]))
 }

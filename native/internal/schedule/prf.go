@@ -70,6 +70,12 @@ type Keys struct {
 	Key, FixedIV []byte
 }
 
+// Wipe overwrites the keys.
+func (k Keys) Wipe() {
+	clear(k.Key)
+	clear(k.FixedIV)
+}
+
 // ConnectionKeys returns the keys that client and server write with (RFC 5246, section 6.3). master is the PRF under
 // the master secret.
 func ConnectionKeys(s *Suite, master *PRF, clientRandom, serverRandom []byte) (client, server Keys) {
