@@ -277,9 +277,9 @@ func chooseScheme(certificate *tls.Certificate, offered []tls.SignatureScheme) (
 	if err != nil {
 		return 0, err
 	}
-	supported := schemesOf(signer.Public())
+	public := signer.Public()
 	for _, scheme := range offered {
-		if slices.Contains(supported, scheme) &&
+		if slices.Contains(schemes, scheme) && kindOf(scheme).fits(public) &&
 			(certificate.SupportedSignatureAlgorithms == nil || slices.Contains(certificate.SupportedSignatureAlgorithms, scheme)) {
 			return scheme, nil
 		}

@@ -9,6 +9,7 @@ import (
 	_ "crypto/sha256" // for crypto.SHA256
 	_ "crypto/sha512" // for crypto.SHA384 and SHA512
 	"crypto/tls"
+	"crypto/x509"
 	"slices"
 
 	"github.com/reprise-tls/reprise/native/internal/alert"
@@ -23,64 +24,58 @@ var schemes = []tls.SignatureScheme{
 
 // A signatureKind is how a scheme signs, and with which hash.
 type signatureKind struct {
-	hash crypto.Hash // 0: of the message itself
-	pss  bool
-	fits func(crypto.PublicKey) bool
+	hash      crypto.Hash // 0: of the message itself
+	pss       bool
+	algorithm x509.PublicKeyAlgorithm
+	minLength int // of an RSA key, in bytes: the padding needs so much
 }
 
 // kindOf describes a scheme of TLS 1.2, in which ECDSA schemes do not fix the curve (RFC 8422, section 5.4).
 func kindOf(scheme tls.SignatureScheme) signatureKind {
 	switch scheme {
 	case tls.PSSWithSHA256:
-		return signatureKind{crypto.SHA256, true, isRSA(2*32 + 2)}
+		return signatureKind{crypto.SHA256, true, x509.RSA, 2*32 + 2}
 	case tls.PSSWithSHA384:
-		return signatureKind{crypto.SHA384, true, isRSA(2*48 + 2)}
+		return signatureKind{crypto.SHA384, true, x509.RSA, 2*48 + 2}
 	case tls.PSSWithSHA512:
-		return signatureKind{crypto.SHA512, true, isRSA(2*64 + 2)}
+		return signatureKind{crypto.SHA512, true, x509.RSA, 2*64 + 2}
 	case tls.PKCS1WithSHA256:
-		return signatureKind{crypto.SHA256, false, isRSA(19 + 32 + 11)}
+		return signatureKind{crypto.SHA256, false, x509.RSA, 19 + 32 + 11}
 	case tls.PKCS1WithSHA384:
-		return signatureKind{crypto.SHA384, false, isRSA(19 + 48 + 11)}
+		return signatureKind{crypto.SHA384, false, x509.RSA, 19 + 48 + 11}
 	case tls.PKCS1WithSHA512:
-		return signatureKind{crypto.SHA512, false, isRSA(19 + 64 + 11)}
+		return signatureKind{crypto.SHA512, false, x509.RSA, 19 + 64 + 11}
 	case tls.ECDSAWithP256AndSHA256:
-		return signatureKind{crypto.SHA256, false, isEllipticCurve}
+		return signatureKind{crypto.SHA256, false, x509.ECDSA, 0}
 	case tls.ECDSAWithP384AndSHA384:
-		return signatureKind{crypto.SHA384, false, isEllipticCurve}
+		return signatureKind{crypto.SHA384, false, x509.ECDSA, 0}
 	case tls.ECDSAWithP521AndSHA512:
-		return signatureKind{crypto.SHA512, false, isEllipticCurve}
+		return signatureKind{crypto.SHA512, false, x509.ECDSA, 0}
 	case tls.Ed25519:
-		return signatureKind{0, false, isEd25519}
+		return signatureKind{0, false, x509.Ed25519, 0}
 	default:
-		return signatureKind{fits: func(crypto.PublicKey) bool { return false }}
+		return signatureKind{}
 	}
 }
 
-// isRSA tells whether a key is one of RSA that is long enough for the padding of a scheme.
-func isRSA(minLength int) func(crypto.PublicKey) bool {
-	return func(public crypto.PublicKey) bool {
-		key, ok := public.(*rsa.PublicKey)
-		return ok && key.Size() >= minLength
+// fits tells whether a key can sign so.
+func (k signatureKind) fits(public crypto.PublicKey) bool {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return k.algorithm == x509.RSA && key.Size() >= k.minLength
+	case *ecdsa.PublicKey:
+		return k.algorithm == x509.ECDSA
+	case ed25519.PublicKey:
+		return k.algorithm == x509.Ed25519
+	default:
+		return false
 	}
-}
-
-func isEllipticCurve(public crypto.PublicKey) bool { _, ok := public.(*ecdsa.PublicKey); return ok }
-
-func isEd25519(public crypto.PublicKey) bool { _, ok := public.(ed25519.PublicKey); return ok }
-
-// schemesOf returns the schemes that a key can sign with.
-func schemesOf(public crypto.PublicKey) []tls.SignatureScheme {
-	var fitting []tls.SignatureScheme
-	for _, scheme := range schemes {
-		if kindOf(scheme).fits(public) {
-			fitting = append(fitting, scheme)
-		}
-	}
-	return fitting
 }
 
 // canSign tells whether there is a scheme for a key.
-func canSign(public crypto.PublicKey) bool { return len(schemesOf(public)) > 0 }
+func canSign(public crypto.PublicKey) bool {
+	return slices.ContainsFunc(schemes, func(s tls.SignatureScheme) bool { return kindOf(s).fits(public) })
+}
 
 // sign signs a message.
 func sign(certificate *tls.Certificate, scheme tls.SignatureScheme, message []byte) ([]byte, error) {

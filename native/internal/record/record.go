@@ -41,17 +41,24 @@ type protection struct {
 	iv       [12]byte
 	explicit bool // the last 8 bytes of the nonce are in each record
 	sequence uint64
+
+	// Those of the record at hand: what a cipher.AEAD gets would lie on the heap anyway, for each record anew.
+	nonce      [12]byte
+	additional [13]byte
 }
 
-func newProtection(s *schedule.Suite, k schedule.Keys) *protection {
-	p := &protection{aead: s.AEAD(k.Key), explicit: s.ExplicitNonce}
+func newProtection(s *schedule.Suite, k schedule.Keys) protection {
+	p := protection{aead: s.AEAD(k.Key), explicit: s.ExplicitNonce}
 	copy(p.iv[:], k.FixedIV)
 	return p
 }
 
+// isOn tells whether records are protected.
+func (p *protection) isOn() bool { return p.aead != nil }
+
 // overhead is how many bytes a protected fragment is longer than its content.
 func (p *protection) overhead() int {
-	if p == nil {
+	if !p.isOn() {
 		return 0
 	}
 	if p.explicit {
@@ -60,42 +67,39 @@ func (p *protection) overhead() int {
 	return p.aead.Overhead()
 }
 
-// nonce returns the nonce of a record: RFC 5288, section 3, or RFC 7905, section 2.
-func (p *protection) nonce(explicit []byte) [12]byte {
-	nonce := p.iv
+// setNonce makes the nonce of a record: RFC 5288, section 3, or RFC 7905, section 2.
+func (p *protection) setNonce(explicit []byte) {
+	p.nonce = p.iv
 	if p.explicit {
-		copy(nonce[4:], explicit)
-		return nonce
+		copy(p.nonce[4:], explicit)
+		return
 	}
 	var sequence [8]byte
 	binary.BigEndian.PutUint64(sequence[:], p.sequence)
 	for i, b := range sequence {
-		nonce[4+i] ^= b
+		p.nonce[4+i] ^= b
 	}
-	return nonce
 }
 
-// additional returns the additional data of a record (RFC 5246, section 6.2.3.3).
-func (p *protection) additional(t Type, length int) [13]byte {
-	var a [13]byte
-	binary.BigEndian.PutUint64(a[:], p.sequence)
-	a[8] = byte(t)
-	binary.BigEndian.PutUint16(a[9:], version)
-	binary.BigEndian.PutUint16(a[11:], uint16(length))
-	return a
+// setAdditional makes the additional data of a record (RFC 5246, section 6.2.3.3).
+func (p *protection) setAdditional(t Type, length int) {
+	binary.BigEndian.PutUint64(p.additional[:], p.sequence)
+	p.additional[8] = byte(t)
+	binary.BigEndian.PutUint16(p.additional[9:], version)
+	binary.BigEndian.PutUint16(p.additional[11:], uint16(length))
 }
 
 // A Reader cuts what the peer sends into records. The zero value reads unprotected ones.
 type Reader struct {
 	buffer  []byte // not yet returned
-	opening *protection
+	opening protection
 }
 
 // Protect makes all that follows protected with the keys. Bytes that were fed and not read yet are part of that.
 func (r *Reader) Protect(s *schedule.Suite, k schedule.Keys) { r.opening = newProtection(s, k) }
 
 // Protected reports whether Protect was called.
-func (r *Reader) Protected() bool { return r.opening != nil }
+func (r *Reader) Protected() bool { return r.opening.isOn() }
 
 // Feed adds bytes from the peer. It copies them.
 func (r *Reader) Feed(b []byte) { r.buffer = append(r.buffer, b...) }
@@ -138,7 +142,7 @@ func (r *Reader) Next() (t Type, content []byte, err error) {
 	}
 	fragment := r.buffer[HeaderLength : HeaderLength+length]
 	r.buffer = r.buffer[HeaderLength+length:]
-	if r.opening == nil {
+	if !r.opening.isOn() {
 		return t, fragment, nil
 	}
 	content, err = r.opening.open(t, fragment)
@@ -160,11 +164,11 @@ func (r *Reader) checkHeader(t Type, length int) error {
 		return alert.UnexpectedMessage.Errorf("record of unknown type %d", t)
 	case r.buffer[1] != version>>8:
 		return alert.ProtocolVersion.Errorf("record of version %#04x", binary.BigEndian.Uint16(r.buffer[1:]))
-	case r.opening != nil && r.buffer[2] != version&0xff:
+	case r.opening.isOn() && r.buffer[2] != version&0xff:
 		return alert.ProtocolVersion.Errorf("protected record of version %#04x", binary.BigEndian.Uint16(r.buffer[1:]))
-	case r.opening == nil && length > MaxPlaintext, length > maxCiphertext:
+	case !r.opening.isOn() && length > MaxPlaintext, length > maxCiphertext:
 		return alert.RecordOverflow.Errorf("record of %d bytes", length)
-	case r.opening == nil && length == 0 && t != ApplicationData:
+	case !r.opening.isOn() && length == 0 && t != ApplicationData:
 		// RFC 5246, section 6.2.1: "Implementations MUST NOT send zero-length fragments of Handshake, Alert, or
 		// ChangeCipherSpec content types."
 		return alert.UnexpectedMessage.Errorf("empty record of type %d", t)
@@ -184,8 +188,9 @@ func (p *protection) open(t Type, fragment []byte) ([]byte, error) {
 	if p.explicit {
 		explicit, fragment = fragment[:explicitNonceLength], fragment[explicitNonceLength:]
 	}
-	nonce, additional := p.nonce(explicit), p.additional(t, length)
-	content, err := p.aead.Open(fragment[:0], nonce[:], fragment, additional[:])
+	p.setNonce(explicit)
+	p.setAdditional(t, length)
+	content, err := p.aead.Open(fragment[:0], p.nonce[:], fragment, p.additional[:])
 	if err != nil {
 		return nil, alert.BadRecordMAC.Errorf("record does not open")
 	}
@@ -209,7 +214,7 @@ func (p *protection) advance() error {
 
 // A Writer makes records. The zero value makes unprotected ones.
 type Writer struct {
-	sealing *protection
+	sealing protection
 }
 
 // Protect makes all that follows protected with the keys.
@@ -231,8 +236,8 @@ func (w *Writer) Append(out []byte, t Type, content []byte) ([]byte, error) {
 func (w *Writer) append(out []byte, t Type, content []byte) ([]byte, error) {
 	out = append(out, byte(t), version>>8, version&0xff)
 	out = binary.BigEndian.AppendUint16(out, uint16(len(content)+w.sealing.overhead()))
-	p := w.sealing
-	if p == nil {
+	p := &w.sealing
+	if !p.isOn() {
 		return append(out, content...), nil
 	}
 	var explicit [explicitNonceLength]byte
@@ -241,8 +246,9 @@ func (w *Writer) append(out []byte, t Type, content []byte) ([]byte, error) {
 		binary.BigEndian.PutUint64(explicit[:], p.sequence)
 		out = append(out, explicit[:]...)
 	}
-	nonce, additional := p.nonce(explicit[:]), p.additional(t, len(content))
-	out = p.aead.Seal(out, nonce[:], content, additional[:])
+	p.setNonce(explicit[:])
+	p.setAdditional(t, len(content))
+	out = p.aead.Seal(out, p.nonce[:], content, p.additional[:])
 	return out, p.advance()
 }
 

@@ -15,12 +15,14 @@ const (
 // A PRF is the pseudorandom function of TLS 1.2 under one secret (RFC 5246, section 5). It is not safe for
 // concurrent use.
 type PRF struct {
-	mac hash.Hash // HMAC under the secret
+	mac      hash.Hash // HMAC under the secret
+	seed     []byte    // the label and the seeds of the expansion under way
+	a, block [64]byte  // of that expansion; what a hash.Hash gets would lie on the heap anyway, each time anew
 }
 
 // NewPRF returns the PRF of a suite under secret.
 func NewPRF(s *Suite, secret []byte) *PRF {
-	return &PRF{mac: hmac.New(s.Hash.New, secret)}
+	return &PRF{mac: hmac.New(s.Hash.New, secret), seed: make([]byte, 0, 128)}
 }
 
 // Expand fills out with PRF(secret, label, seeds): P_hash of the label and the seeds.
@@ -29,25 +31,26 @@ func NewPRF(s *Suite, secret []byte) *PRF {
 //	A(i) = HMAC(secret, A(i-1))
 //	P_hash = HMAC(secret, A(1) + label + seeds) + HMAC(secret, A(2) + label + seeds) + …
 func (p *PRF) Expand(out []byte, label string, seeds ...[]byte) {
-	writeSeed := func() {
-		p.mac.Write([]byte(label))
-		for _, seed := range seeds {
-			p.mac.Write(seed)
-		}
+	p.seed = append(p.seed[:0], label...)
+	for _, seed := range seeds {
+		p.seed = append(p.seed, seed...)
 	}
 	p.mac.Reset()
-	writeSeed()
-	var aBuffer, blockBuffer [64]byte
-	a := p.mac.Sum(aBuffer[:0])
+	p.mac.Write(p.seed)
+	a := p.mac.Sum(p.a[:0])
 	for len(out) > 0 {
 		p.mac.Reset()
 		p.mac.Write(a)
-		writeSeed()
-		out = out[copy(out, p.mac.Sum(blockBuffer[:0])):]
-		p.mac.Reset()
-		p.mac.Write(a)
-		a = p.mac.Sum(a[:0])
+		p.mac.Write(p.seed)
+		out = out[copy(out, p.mac.Sum(p.block[:0])):]
+		if len(out) > 0 {
+			p.mac.Reset()
+			p.mac.Write(a)
+			a = p.mac.Sum(p.a[:0])
+		}
 	}
+	clear(p.a[:])
+	clear(p.block[:])
 }
 
 // MasterSecret returns the master secret of a premaster secret (RFC 5246, section 8.1).

@@ -83,6 +83,7 @@ func (m *ClientHello) Unmarshal(body []byte) bool {
 	if !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty() {
 		return false
 	}
+	m.Extensions = make([]uint16, 0, 16) // nearly always enough
 	for !extensions.Empty() {
 		var kind uint16
 		var data cryptobyte.String
@@ -128,7 +129,7 @@ func (m *ClientHello) readExtension(kind uint16, data *cryptobyte.String) bool {
 	case ExtensionExtendedMasterSecret:
 		m.ExtendedMasterSecret = true
 	case ExtensionSessionTicket:
-		m.SessionTicket = append([]byte{}, *data...) // not nil
+		m.SessionTicket = *data // not nil
 		*data = nil
 	case ExtensionSupportedVersions:
 		var versions cryptobyte.String

@@ -2,6 +2,9 @@ package wire
 
 import (
 	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"math"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -52,54 +55,72 @@ type ServerHello struct {
 	StatusRequest        bool // a CertificateStatus follows
 }
 
-// Marshal returns the message.
+// Marshal returns the message. Every connection has one, and a [cryptobyte.Builder] would allocate for each vector.
 func (m *ServerHello) Marshal() ([]byte, error) {
-	return message(KindServerHello, func(b *cryptobyte.Builder) {
-		b.AddUint16(tls.VersionTLS12)
-		b.AddBytes(m.Random[:])
-		b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(m.SessionID) })
-		b.AddUint16(m.CipherSuite)
-		b.AddUint8(noCompression)
-		if m.hasExtensions() {
-			b.AddUint16LengthPrefixed(m.addExtensions)
-		}
-	})
+	b := make([]byte, HeaderLength, 192) // nearly always enough
+	b = binary.BigEndian.AppendUint16(b, tls.VersionTLS12)
+	b = append(b, m.Random[:]...)
+	b = append(b, byte(len(m.SessionID)))
+	b = append(b, m.SessionID...)
+	b = binary.BigEndian.AppendUint16(b, m.CipherSuite)
+	b = append(b, noCompression)
+	b, err := m.appendExtensions(b)
+	if err != nil {
+		return nil, err
+	}
+	length := len(b) - HeaderLength
+	b[0], b[1], b[2], b[3] = byte(KindServerHello), byte(length>>16), byte(length>>8), byte(length)
+	return b, nil
 }
 
-func (m *ServerHello) hasExtensions() bool {
-	return m.ALPN != "" || m.ExtendedMasterSecret || m.PointFormats || m.RenegotiationInfo || len(m.SCTs) > 0 ||
-		m.ServerName || m.SessionTicket || m.StatusRequest
-}
+var errTooLong = errors.New("wire: a message is too long for its length prefix")
 
-func (m *ServerHello) addExtensions(b *cryptobyte.Builder) {
-	empty := func(*cryptobyte.Builder) {}
-	add := func(present bool, kind uint16, data func(*cryptobyte.Builder)) {
+// appendExtensions appends the extensions with their length, or nothing if there are none.
+func (m *ServerHello) appendExtensions(b []byte) ([]byte, error) {
+	begin := len(b)
+	b = append(b, 0, 0)
+	add := func(present bool, kind uint16, data ...byte) {
 		if present {
-			b.AddUint16(kind)
-			b.AddUint16LengthPrefixed(data)
+			b = binary.BigEndian.AppendUint16(b, kind)
+			b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+			b = append(b, data...)
 		}
 	}
-	add(m.RenegotiationInfo, ExtensionRenegotiationInfo, func(b *cryptobyte.Builder) { b.AddUint8(0) })
-	add(m.ServerName, ExtensionServerName, empty)
-	add(m.PointFormats, ExtensionPointFormats, func(b *cryptobyte.Builder) {
-		b.AddUint8(1)
-		b.AddUint8(0) // uncompressed
+	add(m.RenegotiationInfo, ExtensionRenegotiationInfo, 0)
+	add(m.ServerName, ExtensionServerName)
+	add(m.PointFormats, ExtensionPointFormats, 1, 0) // the uncompressed one
+	add(m.SessionTicket, ExtensionSessionTicket)
+	add(m.StatusRequest, ExtensionStatusRequest)
+	add(m.ExtendedMasterSecret, ExtensionExtendedMasterSecret)
+	if n := len(m.ALPN); n > 0 {
+		add(true, ExtensionALPN, append([]byte{byte((n + 1) >> 8), byte(n + 1), byte(n)}, m.ALPN...)...)
+	}
+	if len(m.SCTs) > 0 {
+		list, err := marshalSCTs(m.SCTs)
+		if err != nil {
+			return nil, err
+		}
+		add(true, ExtensionSCT, list...)
+	}
+	length := len(b) - begin - 2
+	if length == 0 {
+		return b[:begin], nil
+	}
+	if length > math.MaxUint16 {
+		return nil, errTooLong
+	}
+	binary.BigEndian.PutUint16(b[begin:], uint16(length))
+	return b, nil
+}
+
+func marshalSCTs(scts [][]byte) ([]byte, error) {
+	var b cryptobyte.Builder
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+		for _, sct := range scts {
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(sct) })
+		}
 	})
-	add(m.SessionTicket, ExtensionSessionTicket, empty)
-	add(m.StatusRequest, ExtensionStatusRequest, empty)
-	add(m.ExtendedMasterSecret, ExtensionExtendedMasterSecret, empty)
-	add(m.ALPN != "", ExtensionALPN, func(b *cryptobyte.Builder) {
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(m.ALPN)) })
-		})
-	})
-	add(len(m.SCTs) > 0, ExtensionSCT, func(b *cryptobyte.Builder) {
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
-			for _, sct := range m.SCTs {
-				b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(sct) })
-			}
-		})
-	})
+	return b.Bytes()
 }
 
 // MarshalCertificate returns a Certificate message with a chain in DER (RFC 5246, section 7.4.2).
