@@ -23,6 +23,48 @@ type double struct {
 
 	second  func() reprise.Store
 	restart func() reprise.Store
+
+	volatile bool          // takes are not durable
+	life     func() uint64 // of each take; nil: always 1
+	notices  chan reprise.Notice
+}
+
+func (d *double) Incarnation(reprise.StoreKey) uint64 { return 1 }
+
+func (d *double) TakeIncarnated(ctx context.Context, key reprise.StoreKey) ([]byte, uint64, bool, error) {
+	record, ok, err := d.Take(ctx, key)
+	if d.life != nil {
+		return record, d.life(), ok, err
+	}
+	return record, 1, ok, err
+}
+
+// Notices tells what is put into d.notices.
+func (d *double) Notices(ctx context.Context, f func(reprise.Notice)) {
+	for {
+		select {
+		case n := <-d.notices:
+			f(n)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// newTelling returns a double that tells of deletes and takes.
+func newTelling() *double {
+	d := &double{notices: make(chan reprise.Notice, 100)}
+	d.notices <- reprise.Notice{Kind: reprise.NoticesFollow}
+	tell := func(key reprise.StoreKey) { d.notices <- reprise.Notice{Kind: reprise.NoticeRemoved, Key: key} }
+	d.delete = func(ctx context.Context, key reprise.StoreKey) error {
+		defer tell(key)
+		return d.Store.Delete(ctx, key)
+	}
+	d.take = func(ctx context.Context, key reprise.StoreKey) ([]byte, bool, error) {
+		defer tell(key)
+		return d.Store.Take(ctx, key)
+	}
+	return d
 }
 
 func (d *double) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
@@ -101,7 +143,7 @@ func (d *double) Clear(ctx context.Context) (int, error) {
 }
 
 func (d *double) TakePromise() reprise.TakePromise {
-	return reprise.TakePromise{Atomic: true, Durable: true}
+	return reprise.TakePromise{Atomic: true, Durable: !d.volatile}
 }
 
 func (d *double) node() reprise.Store {

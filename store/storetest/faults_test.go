@@ -40,6 +40,9 @@ func faults(name string) map[string]func() *double {
 		"SecondNode":         {"records are not shared": nodesAreAlone, "takes race": nodesTakeInSteps},
 		"RestartLifetime":    {"lifetimes begin again": restartsLifetimes},
 		"Batch":              {"one is forgotten": batchForgets, "one lifetime for all": batchHasOneLifetime, "zero is for ever": batchForever},
+		"Incarnation":        {"each take in a life of its own": livesBriefly, "takes are in a life unheard of": livesUnheard},
+		"IncarnationRestart": {"one life for all": restartsAlive},
+		"Notices":            {"it never says that it follows": followsSilently, "deletes are not told": tellsNoDeletes, "takes are not told": tellsNoTakes},
 		"Each":               {"one is left out": eachLeavesOut, "one comes twice": eachRepeats, "no expiry": eachWithoutExpiry},
 		"EachExpired":        {"expired records are shown": eachShowsExpired},
 		"EachStops":          {"false does not end it": eachGoesOn, "the context does not end it": eachIgnoresContext},
@@ -537,5 +540,32 @@ func clearCountsWrong() *double {
 		n, err := d.Store.Clear(ctx)
 		return n - 1, err
 	}
+	return d
+}
+
+func livesBriefly() *double {
+	var life uint64
+	return &double{life: func() uint64 { life++; return life }}
+}
+
+func livesUnheard() *double { return &double{life: func() uint64 { return 2 }} }
+
+func restartsAlive() *double { return &double{volatile: true} }
+
+func followsSilently() *double {
+	d := newTelling()
+	<-d.notices
+	return d
+}
+
+func tellsNoDeletes() *double {
+	d := newTelling()
+	d.delete = nil
+	return d
+}
+
+func tellsNoTakes() *double {
+	d := newTelling()
+	d.take = nil
 	return d
 }

@@ -42,11 +42,12 @@ func checkSecondNode(c *checker) {
 func (c *checker) takeRace(nodes ...reprise.Store) {
 	c.Helper()
 	record := newRecord(200)
-	for _, key := range newKeys(100) {
+	for round, key := range newKeys(100) {
 		c.put(nodes[0], key, record, long)
 		var wins atomic.Int32
 		c.together(takers, func(i int) error {
-			ok, err := tryTake(c.Context(), nodes[i%len(nodes)], key, record)
+			// Each node gets to be the one whose takers run first.
+			ok, err := tryTake(c.Context(), nodes[(i+round)%len(nodes)], key, record)
 			if ok {
 				wins.Add(1)
 			}
@@ -62,12 +63,12 @@ func (c *checker) takeRace(nodes ...reprise.Store) {
 func checkTakeDeleteRace(c *checker) {
 	s := c.open()
 	record := newRecord(200)
-	for range 50 {
+	for round := range 50 {
 		key := newKey()
 		c.put(s, key, record, long)
 		var wins atomic.Int32
 		c.together(4, func(i int) error {
-			if i%2 == 0 {
+			if (i+round/2)%4 < 2 { // those that run first are now deleters, now takers
 				return s.Delete(c.Context(), key)
 			}
 			ok, err := tryTake(c.Context(), s, key, record)
