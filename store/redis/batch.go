@@ -2,29 +2,101 @@ package redisstore
 
 import (
 	"context"
+	"fmt"
+	"sync"
+	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/reprise-tls/reprise"
 )
 
-// PutBatch implements [reprise.BatchPutter] with a SET PX for each record, sent together.
+// PutBatch implements [reprise.BatchPutter] with a SET PX for each record, sent together. They go by the connection that notices
+// come by, so that Redis tells all nodes of them but this one, which has the sessions.
 func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
-	commands := make(rueidis.Commands, len(puts))
-	for i, p := range puts {
-		var err error
-		if commands[i], err = s.set(p.Key, p.Record, p.Lifetime); err != nil {
-			return err
+	for _, p := range puts {
+		if p.Lifetime <= 0 {
+			return fmt.Errorf("redisstore: lifetime of %v, it must be more than zero", p.Lifetime)
 		}
 	}
-	answers, err := await(ctx, func() []rueidis.RedisResult { return s.client.DoMulti(ctx, commands...) })
+	client, err := s.connected()
 	if err != nil {
 		return err
 	}
-	for _, answer := range answers {
-		if err := answer.Error(); err != nil {
-			return wrap(err)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	byClient := make(map[rueidis.Client][]reprise.StorePut, 1)
+	for _, p := range puts {
+		by := client
+		if sh := s.shardOf(p.Key); sh != nil {
+			if tracks := sh.tracks.Load(); tracks != nil {
+				by = *tracks
+			}
+		}
+		byClient[by] = append(byClient[by], p)
+	}
+	return s.putBy(ctx, byClient)
+}
+
+// putBy puts by several clients at once. A server that does not have the slot of a key any more is no failure: the cluster knows
+// who has.
+func (s *Store) putBy(ctx context.Context, byClient map[rueidis.Client][]reprise.StorePut) error {
+	var work sync.WaitGroup
+	errs := make(chan error, len(byClient))
+	for by, puts := range byClient {
+		work.Go(func() {
+			moved, err := s.putAll(ctx, by, puts)
+			if client, _ := s.connected(); err == nil && len(moved) > 0 {
+				_, err = s.putAll(ctx, client, moved)
+			}
+			errs <- err
+		})
+	}
+	work.Wait()
+	for range byClient {
+		if err := <-errs; err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// putAll puts by one client, and returns the puts that another server has to do.
+func (s *Store) putAll(ctx context.Context, by rueidis.Client, puts []reprise.StorePut) (moved []reprise.StorePut, err error) {
+	commands := make(rueidis.Commands, len(puts))
+	for i, p := range puts {
+		// The client may still read the value when a put that ran out of time has returned, so it gets a copy.
+		set := by.B().Set().Key(s.name(p.Key)).Value(string(p.Record)).PxMilliseconds(milliseconds(p.Lifetime))
+		commands[i] = set.Build()
+	}
+	answers, err := await(ctx, func() []rueidis.RedisResult { return by.DoMulti(ctx, commands...) })
+	if err != nil {
+		return nil, err
+	}
+	for i, answer := range answers {
+		switch err := answer.Error(); {
+		case isRedirect(err):
+			moved = append(moved, puts[i])
+		case err != nil:
+			return nil, wrap(err)
+		}
+	}
+	return moved, nil
+}
+
+// isRedirect reports whether a server says that another one has the key.
+func isRedirect(err error) bool {
+	redis, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return false
+	}
+	_, moved := redis.IsMoved()
+	_, ask := redis.IsAsk()
+	return moved || ask
+}
+
+// milliseconds returns d rounded up.
+func milliseconds(d time.Duration) int64 {
+	return int64((d-1)/time.Millisecond) + 1
 }

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -20,10 +18,11 @@ import (
 // Options are the settings of a [Store]. The zero value is usable.
 type Options struct {
 	// Prefix begins the keys of all records in Redis. Empty is [DefaultPrefix]. Services that share a server and must
-	// not see each other's records need different ones, and users of Redis that may use no other.
+	// not see each other's records need different ones, and users of Redis that may use no other. No prefix may begin with
+	// another.
 	Prefix string
 
-	// TLS is the configuration for rediss. Its ServerName, if empty, is the host of the URL. Nil is the default of
+	// TLS is the configuration for rediss. Its ServerName, if empty, is the host that is connected to. Nil is the default of
 	// crypto/tls: the roots of the system.
 	TLS *tls.Config
 
@@ -31,59 +30,65 @@ type Options struct {
 	// count and copy records, and who speaks can delete them; records stay sealed.
 	Unsafe bool
 
-	// Lazy makes Open return a store though the server cannot be reached. Calls fail until it can.
+	// Lazy makes Open return a store though no server can be reached. Calls fail until one can.
 	Lazy bool
 }
-
-// ErrUnsafe is the error of [Open] for a server on another machine without TLS and password.
-var ErrUnsafe = errors.New("a Redis server on another machine needs rediss:// and a password")
 
 const (
 	// connectTimeout is how long a connection may take to be made, TLS and password included.
 	connectTimeout = 2 * time.Second
 	// silence is how long a server that owes an answer may say nothing before its connection is given up.
 	silence = 3 * time.Second
+	// refreshInterval is how often the client asks a cluster or sentinels which servers there are.
+	refreshInterval = time.Second
 )
 
-// Open connects to the server of a URL:
+// Open connects to the servers of a URL:
 //
 //	redis://[user[:password]@]host[:port][/database]
-//	rediss://[user[:password]@]host[:port][/database]   with TLS
+//	redis+cluster://[user[:password]@]host[:port],…
+//	redis+sentinel://[user[:password]@]host[:port],…/master[/database][?sentinel-user=…&sentinel-password=…]
 //
-// The default port is 6379 and the default database is 0. Open tries a take, so that a wrong password, missing rights
-// and a server that is too old show at once. No error has the password in it.
+// With rediss in place of redis, all of their connections use TLS. The default port is 6379, that of sentinels 26379. Of a
+// cluster and of sentinels some hosts are enough; the others are learned from them, and have to be reached as safely.
+//
+// Open tries a take, so that a wrong password, missing rights and a server that is too old show at once. No error has a
+// password in it.
 func Open(address string, options Options) (*Store, error) {
-	client, err := clientOptions(address, options)
+	t, err := parse(address)
+	if err == nil && !options.Unsafe {
+		err = t.checkSafe()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("redisstore: %w", err)
 	}
-	s, err := connect(client, options)
-	if err != nil {
-		return nil, fmt.Errorf("redisstore: open %s: %w", client.InitAddress[0], err)
+	s := newStore(t, options)
+	if err := s.connect(); err != nil && !options.Lazy {
+		s.Close()
+		return nil, fmt.Errorf("redisstore: open %s: %w", t.hosts[0], err)
 	}
+	s.work.Go(s.watch)
 	return s, nil
 }
 
-func connect(o rueidis.ClientOption, options Options) (*Store, error) {
-	client, err := rueidis.NewClient(o)
+// connect makes the client, if there is none yet, and tries a take.
+func (s *Store) connect() error {
+	client, err := rueidis.NewClient(s.options)
 	if client == nil {
-		return nil, err
+		return err
 	}
-	s := New(client, options)
-	s.owned = true
-	if options.Lazy {
-		return s, nil // the client tries again at the next call
-	}
-	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-		defer cancel()
-		err = client.Do(ctx, client.B().Getdel().Key(s.name(randomKey())).Build()).Error()
-	}
-	if err != nil && !rueidis.IsRedisNil(err) {
+	if s.target.deployment == cluster && client.Mode() != rueidis.ClientModeCluster {
 		client.Close()
-		return nil, err
+		return errors.New("the server is not in a cluster")
 	}
-	return s, nil
+	s.client.Store(&client)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, connectTimeout)
+	defer cancel()
+	_, _, _, err = s.TakeIncarnated(ctx, randomKey())
+	return err
 }
 
 // randomKey returns a key that no record has.
@@ -92,78 +97,54 @@ func randomKey() (key reprise.StoreKey) {
 	return key
 }
 
-// clientOptions returns the options of the client for a URL (docs/decisions/0003-redis-client.md).
-func clientOptions(address string, options Options) (o rueidis.ClientOption, err error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		// The error of url.Parse would show the password.
-		return o, errors.New("not a URL like rediss://user:password@host:6379/0 (write special characters of the password as %XX)")
-	}
-	o = rueidis.ClientOption{
-		InitAddress:       []string{net.JoinHostPort(u.Hostname(), portOf(u))},
-		Username:          u.User.Username(),
+// clientOptions returns the options of the client (docs/decisions/0003-redis-client.md).
+func clientOptions(t *target, options Options) rueidis.ClientOption {
+	o := rueidis.ClientOption{
+		InitAddress:       slices.Clone(t.hosts),
+		Username:          t.user,
+		Password:          t.password,
+		SelectDB:          t.database,
 		Dialer:            net.Dialer{Timeout: connectTimeout},
+		DialCtxFn:         t.dialer(options),
 		ConnWriteTimeout:  silence,
 		ClientSetInfo:     rueidis.DisableClientSetInfo,
 		DisableCache:      true, // a record is read once
 		DisableRetry:      true, // a dead server shall show at once
-		ForceSingleClient: true,
+		ForceSingleClient: t.deployment == standalone,
 	}
-	o.Password, _ = u.User.Password()
-	if o.SelectDB, err = databaseOf(u); err != nil {
-		return o, err
+	if t.tls {
+		o.TLSConfig = options.TLS
+		if o.TLSConfig == nil {
+			o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
 	}
-	if u.RawQuery != "" || u.Fragment != "" {
-		return o, errors.New("the URL has settings after the database, which are not known here")
+	switch t.deployment {
+	case cluster:
+		o.ClusterOption.ShardsRefreshInterval = refreshInterval
+	case sentinel:
+		o.Sentinel = rueidis.SentinelOption{
+			MasterSet:               t.master,
+			Username:                t.sentinelUser,
+			Password:                t.sentinelPassword,
+			Dialer:                  o.Dialer,
+			TLSConfig:               o.TLSConfig,
+			TopologyRefreshInterval: refreshInterval,
+		}
 	}
-	switch u.Scheme {
-	case "redis":
-	case "rediss":
-		o.TLSConfig = tlsConfig(options.TLS, u.Hostname())
-	default:
-		return o, fmt.Errorf("scheme %q, want redis or rediss", u.Scheme)
-	}
-	if !options.Unsafe && !isLoopback(u.Hostname()) && (o.TLSConfig == nil || o.Password == "") {
-		return o, ErrUnsafe
-	}
-	return o, nil
+	return o
 }
 
-func portOf(u *url.URL) string {
-	if port := u.Port(); port != "" {
-		return port
+// dialer returns what connects to servers. It checks again: a cluster or a sentinel may name others than the URL does.
+func (t *target) dialer(options Options) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+	return func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+		if !options.Unsafe && !slices.Contains(t.hosts, address) {
+			if err := t.checkServer(address, t.password); err != nil {
+				return nil, err
+			}
+		}
+		if config == nil {
+			return d.DialContext(ctx, "tcp", address)
+		}
+		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", address)
 	}
-	return "6379"
-}
-
-// databaseOf returns the number of the database in the path of the URL.
-func databaseOf(u *url.URL) (int, error) {
-	path := strings.Trim(u.Path, "/")
-	if path == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseUint(path, 10, 16)
-	if err != nil {
-		return 0, fmt.Errorf("database %q, want a number", path)
-	}
-	return int(n), nil
-}
-
-func tlsConfig(config *tls.Config, host string) *tls.Config {
-	if config == nil {
-		config = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	config = config.Clone()
-	if config.ServerName == "" {
-		config.ServerName = host
-	}
-	return config
-}
-
-// isLoopback reports whether host is this machine. Names are not looked up, but for localhost, which is what it says.
-func isLoopback(host string) bool {
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsLoopback()
-	}
-	return host == "localhost"
 }

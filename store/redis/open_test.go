@@ -14,7 +14,8 @@ import (
 )
 
 // rights are all that a user of Redis needs, apart from those for its keys.
-var rights = []string{"resetchannels", "-@all", "+hello", "+select", "+ping", "+set", "+get", "+getdel", "+del", "+scan", "+pttl", "+unlink"}
+var rights = []string{"resetchannels", "-@all", "+hello", "+select", "+ping", "+set", "+get", "+getdel", "+del", "+scan", "+pttl", "+unlink",
+	"+eval", "+evalsha", "+info", "+client|tracking"}
 
 func TestPasswordAndRights(t *testing.T) {
 	server := startServer(t, "--requirepass", "pass/word")

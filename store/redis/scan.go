@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 
@@ -24,7 +25,11 @@ func (s *Store) Each(ctx context.Context, f func(reprise.StoreKey, []byte, time.
 		if len(keys) == 0 {
 			return true, nil
 		}
-		answers, err := await(ctx, func() []rueidis.RedisResult { return s.client.DoMulti(ctx, s.reads(keys)...) })
+		client, err := s.connected()
+		if err != nil {
+			return false, err
+		}
+		answers, err := await(ctx, func() []rueidis.RedisResult { return client.DoMulti(ctx, s.reads(client, keys)...) })
 		if err != nil {
 			return false, err
 		}
@@ -58,34 +63,78 @@ func (s *Store) Count(ctx context.Context) (n int, err error) {
 // meanwhile perhaps too.
 func (s *Store) Clear(ctx context.Context) (removed int, err error) {
 	err = s.scan(ctx, func(names []string) (bool, error) {
-		if len(names) == 0 {
-			return true, nil
-		}
-		answer, err := s.do(ctx, s.client.B().Unlink().Key(names...).Build())
-		if err != nil {
-			return false, err
-		}
-		n, err := answer.AsInt64()
-		removed += int(n)
-		return true, wrap(err)
+		n, err := s.unlink(ctx, names)
+		removed += n
+		return true, err
 	})
 	return removed, err
 }
 
-// scan calls f with the names of all keys that have the prefix, page after page, until f wants no more.
-func (s *Store) scan(ctx context.Context, f func(names []string) (more bool, err error)) error {
-	for cursor := uint64(0); ; {
-		answer, err := s.do(ctx, s.client.B().Scan().Cursor(cursor).Match(escape(s.prefix)+"*").Count(page).Build())
+// unlink removes keys, one by one since they may lie in different slots, in one round trip.
+func (s *Store) unlink(ctx context.Context, names []string) (removed int, err error) {
+	client, err := s.connected()
+	if err != nil || len(names) == 0 {
+		return 0, err
+	}
+	commands := make(rueidis.Commands, len(names))
+	for i, name := range names {
+		commands[i] = client.B().Unlink().Key(name).Build()
+	}
+	answers, err := await(ctx, func() []rueidis.RedisResult { return client.DoMulti(ctx, commands...) })
+	if err != nil {
+		return 0, err
+	}
+	for _, answer := range answers {
+		n, err := answer.AsInt64()
 		if err != nil {
+			return removed, wrap(err)
+		}
+		removed += int(n)
+	}
+	return removed, nil
+}
+
+// scan calls f with the names of all keys that have the prefix, page after page and one primary after the other, until f
+// wants no more.
+func (s *Store) scan(ctx context.Context, f func(names []string) (more bool, err error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	client, err := s.connected()
+	if err != nil {
+		return err
+	}
+	primaries, err := s.primaries(ctx)
+	if err != nil {
+		return err
+	}
+	nodes := client.Nodes()
+	for address := range primaries {
+		node := nodes[address]
+		if node == nil {
+			return fmt.Errorf("redisstore: %s has joined the cluster just now", address)
+		}
+		if more, err := s.scanOne(ctx, node, f); err != nil || !more {
 			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) scanOne(ctx context.Context, node rueidis.Client, f func(names []string) (bool, error)) (more bool, err error) {
+	for cursor := uint64(0); ; {
+		scan := node.B().Scan().Cursor(cursor).Match(escape(s.prefix) + "*").Count(page).Build()
+		answer, err := await(ctx, func() rueidis.RedisResult { return node.Do(ctx, scan) })
+		if err != nil {
+			return false, err
 		}
 		entry, err := answer.AsScanEntry()
 		if err != nil {
-			return wrap(err)
+			return false, wrap(err)
 		}
 		more, err := f(entry.Elements)
 		if cursor = entry.Cursor; err != nil || !more || cursor == 0 {
-			return err
+			return more, err
 		}
 	}
 }
@@ -121,11 +170,11 @@ func (s *Store) storeKey(name string) (key reprise.StoreKey, ok bool) {
 }
 
 // reads returns the commands that read the records of keys and how long they have to live: two for each key.
-func (s *Store) reads(keys []reprise.StoreKey) []rueidis.Completed {
+func (s *Store) reads(client rueidis.Client, keys []reprise.StoreKey) []rueidis.Completed {
 	commands := make([]rueidis.Completed, 0, 2*len(keys))
 	for _, key := range keys {
 		name := s.name(key)
-		commands = append(commands, s.client.B().Get().Key(name).Build(), s.client.B().Pttl().Key(name).Build())
+		commands = append(commands, client.B().Get().Key(name).Build(), client.B().Pttl().Key(name).Build())
 	}
 	return commands
 }

@@ -13,16 +13,26 @@
 //
 // # What Take costs, and promises
 //
-// A take is GETDEL: one command, one round trip, and of all takers in the fleet one wins. It is not durable. A Redis that
-// writes its log once a second (appendfsync everysec) may forget the last second of takes in a crash; a replica that is
-// made primary may not have heard of them; a restored dump brings all back. Then a session for single use can be
-// resumed once more.
+// A take is GETDEL, in a script that also asks the server for its replication ID: one round trip, and of all takers in the fleet
+// one wins. It is not durable: a Redis that writes its log once a second (appendfsync everysec) may forget the last second of takes
+// in a crash; a replica that is made primary may not have heard of them; a restored dump brings all back. But in each of these
+// cases the replication ID changes, and sessions for single use that were made under another one do not resume
+// ([reprise.Incarnated]). In a cluster that holds for each primary.
+//
+// # Removal notices
+//
+// What one node removes goes from the internal caches of all others ([reprise.Notifier]), also what is removed by redis-cli. A
+// node that may have missed a removal asks Redis about every session until it has.
 package redisstore
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -33,58 +43,51 @@ import (
 // DefaultPrefix is what the keys of records begin with unless told otherwise.
 const DefaultPrefix = "reprise:"
 
-// A Store is a [reprise.Store] in a Redis server. Use [Open] or [New] to make one. It implements all optional interfaces
-// of package reprise but Sweeper, since Redis removes what has expired, and [io.Closer].
+// A Store is a [reprise.Store] in Redis. Use [Open] to make one. It implements all optional interfaces of package reprise but
+// Sweeper, since Redis removes what has expired, and [io.Closer].
 type Store struct {
-	client rueidis.Client
-	prefix string
-	owned  bool // Close closes the client
+	target  *target
+	options rueidis.ClientOption
+	prefix  string
+	noLife  uint64
+	client  atomic.Pointer[rueidis.Client] // nil until a server was reached
+	slots   atomic.Pointer[[numSlots]*shard]
+	notices noticeQueue
+
+	ctx   context.Context // ends when the store is closed
+	close context.CancelFunc
+	work  sync.WaitGroup
+
+	mu     sync.Mutex
+	shards map[string]*shard // by address
 }
 
-// New makes a store of a client that the caller has set up, and closes after use. The client must speak to a primary,
-// should have DisableCache set, since each record is read once, and DisableRetry, so that a dead server is noticed at
-// once. Of the options only Prefix is used. In a cluster, Each, Count and Clear see the records of one node.
-func New(client rueidis.Client, options Options) *Store {
-	s := &Store{client: client, prefix: options.Prefix}
+func newStore(t *target, options Options) *Store {
+	s := &Store{target: t, options: clientOptions(t, options), prefix: options.Prefix, shards: make(map[string]*shard)}
 	if s.prefix == "" {
 		s.prefix = DefaultPrefix
 	}
+	random := randomKey()
+	s.noLife = max(binary.NativeEndian.Uint64(random[:]), 1)
+	s.ctx, s.close = context.WithCancel(context.Background())
+	s.slots.Store(new([numSlots]*shard))
+	s.notices.wake = make(chan struct{}, 1)
 	return s
 }
 
 // Put implements [reprise.Store] with SET PX. Lifetimes are rounded up to milliseconds.
 func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
-	set, err := s.set(key, record, lifetime)
-	if err != nil {
-		return err
-	}
-	_, err = s.do(ctx, set)
-	return err
-}
-
-// set returns the command of a put.
-func (s *Store) set(key reprise.StoreKey, record []byte, lifetime time.Duration) (command rueidis.Completed, err error) {
-	if lifetime <= 0 {
-		return command, fmt.Errorf("redisstore: lifetime of %v, it must be more than zero", lifetime)
-	}
-	// The client may still read the value when a put that ran out of time has returned, so it gets a copy.
-	set := s.client.B().Set().Key(s.name(key)).Value(string(record)).PxMilliseconds(milliseconds(lifetime))
-	return set.Build(), nil
-}
-
-// milliseconds returns d rounded up.
-func milliseconds(d time.Duration) int64 {
-	return int64((d-1)/time.Millisecond) + 1
+	return s.PutBatch(ctx, []reprise.StorePut{{Key: key, Record: record, Lifetime: lifetime}})
 }
 
 // Get implements [reprise.Store] with GET.
 func (s *Store) Get(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
-	return recordOf(s.do(ctx, s.client.B().Get().Key(s.name(key)).Build()))
+	return recordOf(s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.name(key)).Build() }))
 }
 
-// Take implements [reprise.Store] with GETDEL.
+// Take implements [reprise.Store] with GETDEL. Bindings use [Store.TakeIncarnated].
 func (s *Store) Take(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
-	return recordOf(s.do(ctx, s.client.B().Getdel().Key(s.name(key)).Build()))
+	return recordOf(s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Getdel().Key(s.name(key)).Build() }))
 }
 
 // recordOf returns the record that Redis has answered with, if it is one.
@@ -101,7 +104,7 @@ func recordOf(answer rueidis.RedisMessage, err error) (record []byte, ok bool, _
 
 // Delete implements [reprise.Store] with DEL.
 func (s *Store) Delete(ctx context.Context, key reprise.StoreKey) error {
-	_, err := s.do(ctx, s.client.B().Del().Key(s.name(key)).Build())
+	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Del().Key(s.name(key)).Build() })
 	return err
 }
 
@@ -110,14 +113,16 @@ func (s *Store) TakePromise() reprise.TakePromise { return reprise.TakePromise{A
 
 // Ping implements [reprise.Pinger] with PING.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := s.do(ctx, s.client.B().Ping().Build())
+	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Ping().Build() })
 	return err
 }
 
-// Close ends the connections of a store that [Open] made. The client given to [New] is the caller's to close.
+// Close ends the connections. Calls fail from then on.
 func (s *Store) Close() error {
-	if s.owned {
-		s.client.Close()
+	s.close()
+	s.work.Wait()
+	if client := s.client.Load(); client != nil {
+		(*client).Close()
 	}
 	return nil
 }
@@ -126,14 +131,28 @@ func (s *Store) Close() error {
 func (s *Store) name(key reprise.StoreKey) string { return s.prefix + hex.EncodeToString(key[:]) }
 
 // do runs a command.
-func (s *Store) do(ctx context.Context, command rueidis.Completed) (rueidis.RedisMessage, error) {
-	answer, err := await(ctx, func() rueidis.RedisResult { return s.client.Do(ctx, command) })
+func (s *Store) do(ctx context.Context, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error) {
+	client, err := s.connected()
+	if err != nil {
+		return rueidis.RedisMessage{}, err
+	}
+	answer, err := await(ctx, func() rueidis.RedisResult { return client.Do(ctx, command(client.B())) })
 	if err != nil {
 		return rueidis.RedisMessage{}, err
 	}
 	message, err := answer.ToMessage()
 	return message, wrap(err)
 }
+
+// connected returns the client. An error is that no server was reached yet.
+func (s *Store) connected() (rueidis.Client, error) {
+	if client := s.client.Load(); client != nil {
+		return *client, nil
+	}
+	return nil, errNotConnected
+}
+
+var errNotConnected = errors.New("redisstore: no server was reached yet")
 
 // await runs f on a goroutine of its own, so that the caller is let go when ctx is done: while the client connects for
 // one call, others wait for it and do not look at their contexts.

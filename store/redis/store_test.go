@@ -46,7 +46,7 @@ func TestStore(t *testing.T) {
 func TestKeysAndLifetimesInRedis(t *testing.T) {
 	server := startServer(t)
 	client := newClient(t, server, "")
-	s := redisstore.New(client, redisstore.Options{})
+	s := open(t, "redis://"+server.address(), redisstore.Options{})
 	if err := s.Put(t.Context(), reprise.StoreKey{0xab, 31: 1}, []byte("\x00record\r\n"), 1500*time.Microsecond+time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -62,15 +62,16 @@ func TestKeysAndLifetimesInRedis(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := s.Ping(t.Context()); err != nil {
-		t.Errorf("Close closed the client of the caller: %v", err)
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("Ping of a store that was closed returned no error")
 	}
 }
 
 // TestForeignKeys checks that keys of others are neither shown nor counted nor cleared, not even those that a careless
 // pattern would match.
 func TestForeignKeys(t *testing.T) {
-	client := newClient(t, startServer(t), "")
+	server := startServer(t)
+	client := newClient(t, server, "")
 	digits := strings.Repeat("0", 64)
 	foreign := []string{"other:" + digits, "aXb:" + digits, "abc"}
 	ours := []string{"a*b:" + digits, "a*b:short", "a*b:" + strings.Repeat("G", 64)}
@@ -79,7 +80,7 @@ func TestForeignKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := redisstore.New(client, redisstore.Options{Prefix: "a*b:"})
+	s := open(t, "redis://"+server.address(), redisstore.Options{Prefix: "a*b:"})
 	if n, err := s.Count(t.Context()); n != 1 || err != nil {
 		t.Errorf("Count = %d, %v; want 1", n, err)
 	}

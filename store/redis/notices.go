@@ -1,0 +1,207 @@
+package redisstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/reprise-tls/reprise"
+)
+
+const (
+	// heartbeat is how often a primary is asked for its life, on the connection that notices come by. With the answer, all
+	// notices of before have come.
+	heartbeat = 500 * time.Millisecond
+	// heartbeatTimeout is how long the answer may take before notices count as lost.
+	heartbeatTimeout = time.Second
+	// retryPause is how long to wait before another connection is tried.
+	retryPause = 100 * time.Millisecond
+	// maxNotices is how many notices may wait for who is told.
+	maxNotices = 1 << 16
+)
+
+// Notices implements [reprise.Notifier] with client tracking in broadcast mode (docs/decisions/0009-redis-notices.md). A removal is
+// told when Redis has carried it out, after a network delay. If the connection to a primary is cut or hangs, NoticesLost comes
+// within 1.5 seconds. One caller at a time is told.
+func (s *Store) Notices(ctx context.Context, f func(reprise.Notice)) {
+	n := &s.notices
+	n.listen(true)
+	defer n.listen(false)
+	for {
+		for _, notice := range n.next() {
+			f(notice)
+		}
+		select {
+		case <-n.wake:
+		case <-ctx.Done():
+			return
+		case <-s.ctx.Done():
+			f(reprise.Notice{Kind: reprise.NoticesLost})
+			return
+		}
+	}
+}
+
+// follow follows a primary until ctx is done.
+func (s *Store) follow(ctx context.Context, sh *shard) {
+	for ctx.Err() == nil {
+		s.followOnce(ctx, sh)
+		s.setTracks(sh, nil)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryPause):
+		}
+	}
+}
+
+// followOnce follows a primary for as long as one connection to it lasts.
+func (s *Store) followOnce(ctx context.Context, sh *shard) {
+	lost := make(chan struct{})
+	loseOnce := sync.OnceFunc(func() { close(lost) })
+	client, err := rueidis.NewClient(s.trackingOptions(sh.address, loseOnce))
+	if client != nil {
+		defer func() { go client.Close() }() // which waits for a server that hangs
+	}
+	if err != nil {
+		return
+	}
+	for {
+		life, err := lifeOf(ctx, client)
+		if err != nil {
+			return
+		}
+		sh.life.Store(life)
+		s.setTracks(sh, &client)
+		select {
+		case <-lost:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(heartbeat):
+		}
+	}
+}
+
+// trackingOptions returns the options of a client with one connection, to one server, that tells of all changes but its own.
+func (s *Store) trackingOptions(address string, lose func()) rueidis.ClientOption {
+	o := s.options
+	o.InitAddress = []string{address}
+	o.ForceSingleClient = true
+	o.Sentinel = rueidis.SentinelOption{}
+	o.PipelineMultiplex = -1 // one connection
+	o.DisableCache = false
+	o.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noCache{} }
+	o.ClientTrackingOptions = []string{"BCAST", "NOLOOP", "PREFIX", s.prefix}
+	o.OnInvalidations = func(names []rueidis.RedisMessage) {
+		if names == nil { // the connection has ended, or all keys were flushed
+			lose()
+			return
+		}
+		s.notices.removed(s.removedKeys(names))
+	}
+	return o
+}
+
+func (s *Store) removedKeys(names []rueidis.RedisMessage) []reprise.StoreKey {
+	keys := make([]reprise.StoreKey, 0, len(names))
+	for i := range names {
+		name, _ := names[i].ToString()
+		if key, ok := s.storeKey(name); ok {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func (s *Store) setTracks(sh *shard, client *rueidis.Client) {
+	if sh.tracks.Swap(client) == client {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judge()
+}
+
+// noticeQueue holds what is to be told, so that who is told does not hold up the connection.
+type noticeQueue struct {
+	wake chan struct{} // has room for one
+
+	mu        sync.Mutex
+	listening bool
+	following bool
+	waiting   []reprise.Notice
+}
+
+// listen begins or ends to keep notices.
+func (q *noticeQueue) listen(on bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.listening = on
+	q.waiting = nil
+	if on && q.following {
+		q.add(reprise.Notice{Kind: reprise.NoticesFollow})
+	}
+}
+
+func (q *noticeQueue) next() []reprise.Notice {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	next := q.waiting
+	q.waiting = nil
+	return next
+}
+
+func (q *noticeQueue) add(n reprise.Notice) {
+	if !q.listening {
+		return
+	}
+	q.waiting = append(q.waiting, n)
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// removed adds keys that were removed. If too many wait, all of them are given up for a new beginning.
+func (q *noticeQueue) removed(keys []reprise.StoreKey) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting)+len(keys) > maxNotices {
+		q.waiting = nil
+		q.add(reprise.Notice{Kind: reprise.NoticesLost})
+		if q.following {
+			q.add(reprise.Notice{Kind: reprise.NoticesFollow})
+		}
+		return
+	}
+	for _, key := range keys {
+		q.add(reprise.Notice{Kind: reprise.NoticeRemoved, Key: key})
+	}
+}
+
+func (q *noticeQueue) setFollowing(follows bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.following == follows {
+		return
+	}
+	q.following = follows
+	kind := reprise.NoticesLost
+	if follows {
+		kind = reprise.NoticesFollow
+	}
+	q.add(reprise.Notice{Kind: kind})
+}
+
+// noCache is the cache that rueidis demands for tracking: it holds nothing.
+type noCache struct{}
+
+func (noCache) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
+	return rueidis.RedisMessage{}, nil
+}
+func (noCache) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
+func (noCache) Cancel(string, string, error)                      {}
+func (noCache) Delete([]rueidis.RedisMessage)                     {}
+func (noCache) Close(error)                                       {}

@@ -1,0 +1,290 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// A shard is a primary and the connection by which it tells what happens there.
+type shard struct {
+	address string
+	life    atomic.Uint64
+	tracks  atomic.Pointer[rueidis.Client] // nil while notices are lost
+	end     context.CancelFunc
+}
+
+// numSlots is how many hash slots a cluster has.
+const numSlots = 16384
+
+// A slotRange is some of the slots of a shard.
+type slotRange struct{ first, last int64 }
+
+// everySlot is what the one primary has that is no part of a cluster.
+var everySlot = []slotRange{{0, numSlots - 1}}
+
+// shardOf returns the shard of a key, nil if none is known.
+func (s *Store) shardOf(key reprise.StoreKey) *shard {
+	slots := s.slots.Load()
+	if s.target.deployment != cluster {
+		return slots[0]
+	}
+	return slots[slotOf(s.name(key))]
+}
+
+// Incarnation implements [reprise.Incarnated]: the replication ID of the primary that has the key. Redis makes another one when
+// a primary starts, and when a replica becomes one.
+func (s *Store) Incarnation(key reprise.StoreKey) uint64 {
+	if sh := s.shardOf(key); sh != nil {
+		if life := sh.life.Load(); life != 0 {
+			return life
+		}
+	}
+	return s.noLife
+}
+
+// takeScript takes a record and tells the replication ID, in one atomic step.
+var takeScript = rueidis.NewLuaScript(`
+local record = redis.call('GETDEL', KEYS[1])
+if not record then return false end
+return {record, string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''}`)
+
+// TakeIncarnated implements [reprise.Incarnated] with a script of GETDEL and INFO.
+func (s *Store) TakeIncarnated(ctx context.Context, key reprise.StoreKey) (record []byte, incarnation uint64, ok bool, err error) {
+	client, err := s.connected()
+	if err != nil {
+		return nil, 0, false, err
+	}
+	answer, err := await(ctx, func() rueidis.RedisResult { return takeScript.Exec(ctx, client, []string{s.name(key)}, nil) })
+	if err != nil {
+		return nil, 0, false, err
+	}
+	parts, err := answer.AsStrSlice()
+	switch {
+	case rueidis.IsRedisNil(err):
+		return nil, 0, false, nil
+	case err != nil:
+		return nil, 0, false, wrap(err)
+	case len(parts) != 2:
+		return nil, 0, false, fmt.Errorf("redisstore: a take was answered by %d parts, want 2", len(parts))
+	}
+	incarnation, err = parseLife(parts[1])
+	return []byte(parts[0]), incarnation, err == nil, err
+}
+
+// parseLife makes a number of a replication ID, which has 40 random hex digits.
+func parseLife(id string) (uint64, error) {
+	if len(id) < 16 {
+		return 0, errors.New("redisstore: the server has no replication ID; it must be Redis or Valkey itself, not a proxy")
+	}
+	life, err := strconv.ParseUint(id[:16], 16, 64)
+	if err != nil {
+		return 0, errors.New("redisstore: the server has a replication ID that is none")
+	}
+	return max(life, 1), nil
+}
+
+// lifeOf asks a primary for its life. Of a replica it returns an error.
+func lifeOf(ctx context.Context, client rueidis.Client) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
+	defer cancel()
+	answer, err := await(ctx, func() rueidis.RedisResult { return client.Do(ctx, client.B().Info().Section("replication").Build()) })
+	if err != nil {
+		return 0, err
+	}
+	info, err := answer.ToString()
+	if err != nil {
+		return 0, wrap(err)
+	}
+	fields := make(map[string]string)
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		fields[name] = value
+	}
+	if fields["role"] != "master" {
+		return 0, errors.New("redisstore: the server is a replica")
+	}
+	return parseLife(fields["master_replid"])
+}
+
+// primaries asks which servers have which slots.
+func (s *Store) primaries(ctx context.Context) (map[string][]slotRange, error) {
+	client, err := s.connected()
+	if err != nil {
+		return nil, err
+	}
+	switch s.target.deployment {
+	case cluster:
+		return clusterPrimaries(ctx, client)
+	case sentinel:
+		primaries := make(map[string][]slotRange)
+		for address := range client.Nodes() {
+			primaries[address] = everySlot
+		}
+		return primaries, nil
+	default:
+		return map[string][]slotRange{s.target.hosts[0]: everySlot}, nil
+	}
+}
+
+// clusterPrimaries asks one node of a cluster after the other, until one answers.
+func clusterPrimaries(ctx context.Context, client rueidis.Client) (primaries map[string][]slotRange, err error) {
+	for address, node := range client.Nodes() {
+		if primaries, err = primariesSeenBy(ctx, address, node); err == nil {
+			return primaries, nil
+		}
+	}
+	return nil, err
+}
+
+func primariesSeenBy(ctx context.Context, address string, node rueidis.Client) (map[string][]slotRange, error) {
+	ctx, cancel := context.WithTimeout(ctx, refreshInterval/4)
+	defer cancel()
+	answer, err := await(ctx, func() rueidis.RedisResult { return node.Do(ctx, node.B().ClusterSlots().Build()) })
+	if err != nil {
+		return nil, err
+	}
+	ranges, err := answer.ToArray()
+	if err != nil {
+		return nil, wrap(err)
+	}
+	primaries := make(map[string][]slotRange)
+	for i := range ranges {
+		primary, slots, err := parseSlots(&ranges[i], address)
+		if err != nil {
+			return nil, err
+		}
+		primaries[primary] = append(primaries[primary], slots)
+	}
+	return primaries, nil
+}
+
+// parseSlots reads a part of the answer to CLUSTER SLOTS: the first and the last slot, and the nodes, the primary first. A
+// node that does not know its own address leaves it out.
+func parseSlots(part *rueidis.RedisMessage, from string) (primary string, slots slotRange, err error) {
+	bad := errors.New("redisstore: CLUSTER SLOTS was answered by something else")
+	fields, err := part.ToArray()
+	if err != nil || len(fields) < 3 {
+		return "", slots, bad
+	}
+	node, err := fields[2].ToArray()
+	if err != nil || len(node) < 2 {
+		return "", slots, bad
+	}
+	host, _ := node[0].ToString()
+	port, portErr := node[1].AsInt64()
+	first, firstErr := fields[0].AsInt64()
+	last, lastErr := fields[1].AsInt64()
+	if errors.Join(portErr, firstErr, lastErr) != nil || first < 0 || last >= numSlots {
+		return "", slots, bad
+	}
+	if host == "" || host == "?" {
+		host, _, _ = net.SplitHostPort(from)
+	}
+	return net.JoinHostPort(host, strconv.FormatInt(port, 10)), slotRange{first, last}, nil
+}
+
+// watch keeps in touch with all primaries, until the store is closed.
+func (s *Store) watch() {
+	ticks := time.NewTicker(refreshInterval / 2)
+	defer ticks.Stop()
+	for {
+		s.refresh()
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}
+
+// refresh looks which primaries there are, and follows each. If that can't be told it stays with those there were.
+func (s *Store) refresh() {
+	if s.client.Load() == nil && s.connect() != nil {
+		return
+	}
+	primaries, err := s.primaries(s.ctx)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slots := new([numSlots]*shard)
+	for address, ranges := range primaries {
+		sh := s.shards[address]
+		if sh == nil {
+			sh = s.begin(address)
+		}
+		for _, r := range ranges {
+			for slot := r.first; slot <= r.last; slot++ {
+				slots[slot] = sh
+			}
+		}
+	}
+	s.slots.Store(slots)
+	for address, sh := range s.shards {
+		if _, ok := primaries[address]; !ok {
+			sh.end()
+			delete(s.shards, address)
+		}
+	}
+	s.judge()
+}
+
+// begin begins to follow a primary.
+func (s *Store) begin(address string) *shard {
+	ctx, cancel := context.WithCancel(s.ctx)
+	sh := &shard{address: address, end: cancel}
+	s.shards[address] = sh
+	s.work.Go(func() { s.follow(ctx, sh) })
+	return sh
+}
+
+// judge tells whether all removals are told: all slots have a primary, and each of them is followed.
+func (s *Store) judge() {
+	slots := s.slots.Load()
+	follows := len(s.shards) > 0
+	for _, sh := range s.shards {
+		follows = follows && sh.tracks.Load() != nil
+	}
+	for _, sh := range slots {
+		follows = follows && sh != nil
+	}
+	s.notices.setFollowing(follows)
+}
+
+// slotOf returns the hash slot of a key: CRC-16 of it, or of what is in its first braces.
+func slotOf(name string) uint16 {
+	if _, after, ok := strings.Cut(name, "{"); ok {
+		if tag, _, ok := strings.Cut(after, "}"); ok && tag != "" {
+			name = tag
+		}
+	}
+	var crc uint16
+	for i := range len(name) {
+		crc = crc<<8 ^ crc16[byte(crc>>8)^name[i]]
+	}
+	return crc % numSlots
+}
+
+// crc16 is the table of CRC-16/XMODEM.
+var crc16 = func() (table [256]uint16) {
+	for i := range table {
+		crc := uint16(i) << 8
+		for range 8 {
+			carry := crc >> 15
+			crc = crc<<1 ^ carry*0x1021
+		}
+		table[i] = crc
+	}
+	return table
+}()
