@@ -37,6 +37,10 @@ func (e *engine) negotiate(hello *wire.ClientHello, raw []byte) (n *Negotiation,
 	if e.config.GetConfigForClient == nil && e.config.GetCertificate == nil {
 		return Negotiate(helloInfo(hello, e.conn), e.config)
 	}
+	return e.negotiateWithCallbacks(raw)
+}
+
+func (e *engine) negotiateWithCallbacks(raw []byte) (n *Negotiation, err error) {
 	captured := captureInfo(e.ctx, e.conn, raw, func(info *tls.ClientHelloInfo) {
 		var config *tls.Config
 		if config, err = resolve(info, e.config); err == nil {

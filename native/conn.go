@@ -105,6 +105,10 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	}
 	err := errPanic // unless something else comes of it
 	defer func() { c.finishHandshake(err) }()
+	if ctx.Done() == nil {
+		err = c.runHandshake(ctx)
+		return err
+	}
 	stop := context.AfterFunc(ctx, func() { c.raw.Close() })
 	err = c.runHandshake(ctx)
 	if !stop() { // the connection is closed, even if the handshake was complete by then
@@ -118,7 +122,10 @@ var errPanic = errors.New("native: a callback of the handshake panicked")
 
 func (c *Conn) runHandshake(ctx context.Context) error {
 	e := c.engine
-	e.ctx = ctx
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	e.ctx, e.output = ctx, (*buffer)[:0]
+	defer func() { *buffer = e.output }()
 	for {
 		err := e.advance()
 		if sent := c.flushHandshake(); err == nil || errors.Is(err, errMoreInput) && sent != nil {

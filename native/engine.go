@@ -132,8 +132,12 @@ func (e *engine) handleRecord(kind record.Type, content []byte) error {
 	switch kind {
 	case record.Handshake:
 		e.useless = 0
-		e.partial = append(e.partial, content...)
-		return e.handleMessages()
+		if len(e.partial) > 0 {
+			content = append(e.partial, content...)
+		}
+		rest, err := e.handleMessages(content)
+		e.partial = append(e.partial[:0], rest...)
+		return err
 	case record.ChangeCipherSpec:
 		if len(content) != 1 || content[0] != 1 {
 			return alert.DecodeError.Errorf("native: malformed ChangeCipherSpec")
@@ -161,22 +165,20 @@ func (e *engine) handleAlert(content []byte) error {
 	return &AlertError{Alert: uint8(a)}
 }
 
-// handleMessages handles the messages that are there as a whole.
-func (e *engine) handleMessages() error {
+// handleMessages handles the messages that b has as a whole, and returns the rest. A step copies what it keeps.
+func (e *engine) handleMessages(b []byte) (rest []byte, err error) {
 	for e.state != nil {
-		m, length, err := nextMessage(e.partial, e.state)
+		m, length, err := nextMessage(b, e.state)
 		if err != nil || length == 0 {
-			return err
+			return b, err
 		}
-		m.followed = length < len(e.partial)
-		// A step keeps what it needs; the transcript has a hash only.
-		err = e.step(m)
-		e.partial = e.partial[length:]
-		if err != nil {
-			return err
+		b = b[length:]
+		m.followed = len(b) > 0
+		if err := e.step(m); err != nil {
+			return b, err
 		}
 	}
-	return nil
+	return b, nil
 }
 
 // nextMessage returns the first message, and how long it is; 0 if it is not there as a whole.
@@ -209,10 +211,12 @@ func (e *engine) step(m message) error {
 
 // send queues handshake messages in as few records as they fit in, and adds them to the transcript.
 func (e *engine) send(messages ...[]byte) error {
-	var flight []byte
 	for _, m := range messages {
 		e.transcript.add(m)
-		flight = append(flight, m...)
+	}
+	flight := messages[0]
+	if len(messages) > 1 {
+		flight = concat(messages...)
 	}
 	return e.append(record.Handshake, flight)
 }
@@ -228,7 +232,11 @@ type transcript struct {
 	hash     hash.Hash
 	messages []byte
 	keep     bool
+	digest   [64]byte // what sum returns lies in it
 }
+
+// begin begins the transcript with the ClientHello, which nobody may change afterwards.
+func (t *transcript) begin(hello []byte) { t.messages = hello[:len(hello):len(hello)] }
 
 func (t *transcript) add(m []byte) {
 	if t.hash != nil {
@@ -248,7 +256,8 @@ func (t *transcript) choose(h hash.Hash, keep bool) {
 	}
 }
 
-func (t *transcript) sum() []byte { return t.hash.Sum(nil) }
+// sum returns the hash of all messages so far. It is valid until the next call.
+func (t *transcript) sum() []byte { return t.hash.Sum(t.digest[:0]) }
 
 func parseAlert(content []byte) (level uint8, a alert.Alert, err error) {
 	if len(content) != 2 {

@@ -13,19 +13,28 @@ import (
 
 // An exporter makes keying material for the application (RFC 5705).
 type exporter struct {
-	suite                      *schedule.Suite
-	clientRandom, serverRandom []byte
+	suite   *schedule.Suite
+	randoms [2 * schedule.RandomLength]byte // the client's and the server's
+	allowed bool                            // RFC 7627, section 5.4
 
 	mu     sync.Mutex
-	master []byte // nil if nothing may be exported: RFC 7627, section 5.4
+	master [schedule.MasterSecretLength]byte
 	closed bool
+}
+
+// newExporter returns the exporter of a handshake whose master secret is known.
+func newExporter(h *handshake) *exporter {
+	x := &exporter{suite: h.suite, allowed: h.hello.ExtendedMasterSecret}
+	copy(x.randoms[copy(x.randoms[:], h.hello.Random):], h.serverHello.Random[:])
+	copy(x.master[:], h.master)
+	return x
 }
 
 // close overwrites the secret.
 func (x *exporter) close() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	clear(x.master)
+	clear(x.master[:])
 	x.closed = true
 }
 
@@ -38,7 +47,7 @@ func (x *exporter) export(label string, context []byte, length int) ([]byte, err
 	switch {
 	case x.closed:
 		return nil, errors.New("native: exporter of a connection that is closed")
-	case x.master == nil:
+	case !x.allowed:
 		// Without the extension, two connections can export the same.
 		return nil, errors.New("native: keying material is exported only with extended master secret")
 	case slices.Contains(reserved, label):
@@ -46,12 +55,12 @@ func (x *exporter) export(label string, context []byte, length int) ([]byte, err
 	case length < 0 || len(context) > 0xffff:
 		return nil, errors.New("native: exporter context or length out of range")
 	}
-	seeds := [][]byte{x.clientRandom, x.serverRandom}
+	seeds := [][]byte{x.randoms[:]}
 	if context != nil {
 		seeds = append(seeds, binary.BigEndian.AppendUint16(nil, uint16(len(context))), context)
 	}
 	out := make([]byte, length)
-	schedule.NewPRF(x.suite, x.master).Expand(out, label, seeds...)
+	schedule.NewPRF(x.suite, x.master[:]).Expand(out, label, seeds...)
 	return out, nil
 }
 

@@ -29,30 +29,30 @@ type expectClientHello struct {
 }
 
 func (s expectClientHello) next(e *engine, m message) (state, error) {
-	var hello wire.ClientHello
 	if !m.is(wire.KindClientHello) {
 		return nil, m.unexpected("ClientHello")
 	}
 	if m.followed { // RFC 5246, section 7.4.1.2: the client waits for a ServerHello
 		return nil, alert.UnexpectedMessage.Errorf("native: handshake data behind the ClientHello")
 	}
-	if !hello.Unmarshal(bytes.Clone(m.body)) {
+	h := new(handshake)
+	hello, raw := &h.hello, bytes.Clone(m.raw)
+	if !hello.Unmarshal(raw[wire.HeaderLength:]) {
 		return nil, m.malformed()
 	}
-	e.transcript.add(m.raw)
-	if err := checkHello(&hello); err != nil {
+	e.transcript.begin(raw)
+	if err := checkHello(hello); err != nil {
 		return nil, err
 	}
 	n := s.negotiated
 	if n == nil {
 		var err error
-		if n, err = e.negotiate(&hello, m.raw); err != nil {
+		if n, err = e.negotiate(hello, raw); err != nil {
 			return nil, err
 		}
 	}
 	e.config = n.config
-	h := &handshake{hello: &hello, negotiation: n}
-	e.handshake = h
+	h.negotiation, e.handshake = n, h
 	rand.Read(h.serverHello.Random[:])
 	if maxVersion(e.config) > tls.VersionTLS12 {
 		// RFC 8446, section 4.1.3: tells a client of TLS 1.3 that somebody has tampered with its hello.
@@ -90,7 +90,7 @@ func checkHello(hello *wire.ClientHello) error {
 
 // A handshake is what its states have in common.
 type handshake struct {
-	hello       *wire.ClientHello
+	hello       wire.ClientHello
 	negotiation *Negotiation
 	suite       *schedule.Suite
 	serverHello wire.ServerHello
@@ -261,7 +261,7 @@ func (s *expectClientKeyExchange) next(e *engine, m message) (state, error) {
 	if len(s.clientChain) > 0 {
 		return &expectCertificateVerify{s.handshake}, nil
 	}
-	return s.verifyConnection(e, &expectChangeCipherSpec{s.handshake})
+	return s.verifyConnection(e, expectChangeCipherSpec{s.handshake})
 }
 
 // expectCertificateVerify awaits the proof that the client has its certificate's key (RFC 5246, section 7.4.8).
@@ -281,7 +281,7 @@ func (s *expectCertificateVerify) next(e *engine, m message) (state, error) {
 	}
 	e.transcript.add(m.raw)
 	e.transcript.messages, e.transcript.keep = nil, false
-	return s.verifyConnection(e, &expectChangeCipherSpec{s.handshake})
+	return s.verifyConnection(e, expectChangeCipherSpec{s.handshake})
 }
 
 // verifyConnection asks the application's VerifyConnection before the handshake goes on.
@@ -325,36 +325,33 @@ func (h *handshake) resume(e *engine, session *reprise.Session) (state, error) {
 	if err := h.sendFinished(e); err != nil {
 		return nil, err
 	}
-	return &expectChangeCipherSpec{h}, nil
+	return expectChangeCipherSpec{h}, nil
 }
 
 // deriveKeys derives what the master secret is needed for.
 func (h *handshake) deriveKeys(e *engine) error {
 	h.masterPRF = schedule.NewPRF(h.suite, h.master)
 	h.clientKeys, h.serverKeys = schedule.ConnectionKeys(h.suite, h.masterPRF, h.hello.Random, h.serverHello.Random[:])
-	e.exporter = &exporter{suite: h.suite, clientRandom: h.hello.Random, serverRandom: h.serverHello.Random[:]}
-	if h.hello.ExtendedMasterSecret {
-		e.exporter.master = bytes.Clone(h.master)
-	}
+	e.exporter = newExporter(h)
 	return e.logSecret(h.hello.Random, h.master)
 }
 
 // expectChangeCipherSpec awaits the client's change to protected records (RFC 5246, section 7.1).
 type expectChangeCipherSpec struct{ *handshake }
 
-func (s *expectChangeCipherSpec) next(e *engine, m message) (state, error) {
+func (s expectChangeCipherSpec) next(e *engine, m message) (state, error) {
 	if !m.changeCipherSpec {
 		return nil, m.unexpected("ChangeCipherSpec")
 	}
 	e.in.Protect(s.suite, s.clientKeys)
 	s.clientKeys.Wipe()
-	return &expectFinished{s.handshake}, nil
+	return expectFinished{s.handshake}, nil
 }
 
 // expectFinished awaits the client's proof that it knows the secret and has seen the same handshake.
 type expectFinished struct{ *handshake }
 
-func (s *expectFinished) next(e *engine, m message) (state, error) {
+func (s expectFinished) next(e *engine, m message) (state, error) {
 	if !m.is(wire.KindFinished) {
 		return nil, m.unexpected("Finished")
 	}
@@ -381,9 +378,12 @@ func (s *expectFinished) next(e *engine, m message) (state, error) {
 	return nil, nil
 }
 
+// changeCipherSpec is the content of that record.
+var changeCipherSpec = []byte{1}
+
 // sendFinished sends the ChangeCipherSpec and, protected, the Finished.
 func (h *handshake) sendFinished(e *engine) error {
-	if err := e.append(record.ChangeCipherSpec, []byte{1}); err != nil {
+	if err := e.append(record.ChangeCipherSpec, changeCipherSpec); err != nil {
 		return err
 	}
 	e.out.Protect(h.suite, h.serverKeys)

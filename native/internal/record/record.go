@@ -91,6 +91,7 @@ func (p *protection) setAdditional(t Type, length int) {
 
 // A Reader cuts what the peer sends into records. The zero value reads unprotected ones.
 type Reader struct {
+	memory  []byte // that buffer lies in
 	buffer  []byte // not yet returned
 	opening protection
 }
@@ -109,11 +110,10 @@ func (r *Reader) Buffered() int { return len(r.buffer) }
 
 // Free returns room for at least n more bytes, to read from the peer into; [Reader.Commit] adds what was read.
 func (r *Reader) Free(n int) []byte {
-	if cap(r.buffer)-len(r.buffer) < n {
-		grown := make([]byte, len(r.buffer), len(r.buffer)+n)
-		copy(grown, r.buffer)
-		r.buffer = grown
+	if cap(r.memory) < len(r.buffer)+n {
+		r.memory = make([]byte, 0, len(r.buffer)+n)
 	}
+	r.buffer = append(r.memory, r.buffer...)
 	return r.buffer[len(r.buffer):cap(r.buffer)]
 }
 
