@@ -18,7 +18,7 @@ import (
 // Store says where sessions are kept, and under which keys.
 type Store struct {
 	StateDir      string        `default:"state" env:"REPRISE_STATE_DIR,STATE_DIRECTORY" placeholder:"DIR" help:"Folder for fleet key, sessions, admin socket and self-signed certificate; made with mode 0700. Default: ${default}."`
-	Store         string        `placeholder:"URL" help:"Where sessions are kept: memory: (gone with the process), file:DIR (embedded, for one server), redis://USER:PASSWORD@HOST:PORT/DB or rediss:// with TLS (for a fleet; a password is safer in the environment than in a flag). Default: file:STATE-DIR/sessions."`
+	Store         string        `placeholder:"URL" help:"Where sessions are kept: memory: (gone with the process), file:DIR (embedded, for one server), redis://USER:PASSWORD@HOST:PORT/DB, redis+cluster://HOST:PORT,… or redis+sentinel://HOST:PORT,…/MASTER, with rediss for TLS (for a fleet; a password is safer in the environment than in a flag). Default: file:STATE-DIR/sessions."`
 	FleetKey      string        `placeholder:"FILE" help:"Fleet key file. Default: STATE-DIR/fleet.key, made at the first start. Required with a redis store: the same on all nodes; make it with 'reprise key new'."`
 	LookupTimeout time.Duration `default:"50ms" placeholder:"DURATION" help:"How long the store lookups of one handshake may delay it. Default: ${default}."`
 	StorePrefix   string        `placeholder:"TEXT" help:"What the keys in redis begin with. Default: reprise:."`

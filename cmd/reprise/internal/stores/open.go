@@ -54,7 +54,7 @@ func openFile(u URL, o Options) (reprise.Store, error) {
 }
 
 func openRedis(u URL, o Options) (reprise.Store, error) {
-	options := redisstore.Options{Prefix: o.Prefix, Unsafe: true} // Parse has seen to that
+	options := redisstore.Options{Prefix: o.Prefix, Unsafe: u.unsafe}
 	if o.CA != "" {
 		pool, err := certs.LoadPool([]string{o.CA}, "--store-ca")
 		if err != nil {

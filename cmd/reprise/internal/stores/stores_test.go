@@ -23,6 +23,11 @@ func TestParse(t *testing.T) {
 		"redis://localhost":            {Kind: stores.Redis},
 		"rediss://u:p@redis.example/3": {Kind: stores.Redis},
 		"redis://:pw@[::1]:6379/12":    {Kind: stores.Redis},
+
+		"redis+cluster://127.0.0.1:7001,localhost:7002":                {Kind: stores.Redis},
+		"rediss+cluster://u:pw@a.example,b.example":                    {Kind: stores.Redis},
+		"redis+sentinel://:pw@127.0.0.1/main/2":                        {Kind: stores.Redis},
+		"rediss+sentinel://u:pw@a.example:1/main?sentinel-password=pw": {Kind: stores.Redis},
 	} {
 		u, err := stores.Parse(raw, false)
 		if err != nil || u.Kind != want.Kind || u.Dir != want.Dir {
@@ -35,6 +40,8 @@ func TestParse(t *testing.T) {
 	for _, raw := range []string{
 		"", "sessions", "/var/lib", "memory:x", "file:", "file://host/dir", "mysql://x", "redis://", "redis:///0", "redis://%zz",
 		"redis://localhost/x", "redis://localhost/0?timeout=1s", "redis://localhost/-1",
+		"redis+cluster://localhost/1", "redis+sentinel://localhost", "redis+x://localhost", "redis://localhost,localhost",
+		"rediss+sentinel://u:secret@a.example/main", "rediss+cluster://u:secret@a.example,localhost/x",
 		"redis://redis.example", "redis://u:secret@redis.example", "rediss://redis.example", "rediss://user@redis.example",
 	} {
 		_, err := stores.Parse(raw, false)

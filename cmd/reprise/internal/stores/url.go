@@ -4,12 +4,10 @@ package stores
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
+	redisstore "github.com/reprise-tls/reprise/store/redis"
 )
 
 // A Kind is a backend for sessions.
@@ -19,18 +17,20 @@ type Kind string
 const (
 	Memory Kind = "memory" // in this process
 	File   Kind = "file"   // embedded, in a folder
-	Redis  Kind = "redis"  // a Redis server
+	Redis  Kind = "redis"  // a Redis server, or several that belong together
 )
 
 // A URL says where sessions are kept. It has a password perhaps; print it with String.
 type URL struct {
 	Kind Kind
 	// Dir is the folder of an embedded store.
-	Dir string
-	raw string
+	Dir    string
+	raw    string
+	unsafe bool
 }
 
-const urlHint = "a store is memory:, file:DIR, redis://[USER:PASSWORD@]HOST:PORT[/DB] or rediss:// for TLS, such as --store file:/var/lib/reprise/sessions"
+const urlHint = "a store is memory:, file:DIR, redis://[USER:PASSWORD@]HOST:PORT[/DB], redis+cluster://HOST:PORT,… or " +
+	"redis+sentinel://HOST:PORT,…/MASTER, with rediss for TLS, such as --store file:/var/lib/reprise/sessions"
 
 // Parse reads the URL of a store. Unless allowUnsafe is set it refuses a server beyond loopback without TLS or without
 // a password. Its errors do not show what it was given.
@@ -47,11 +47,11 @@ func Parse(raw string, allowUnsafe bool) (URL, error) {
 		return URL{Kind: Memory, raw: raw}, nil
 	case "file":
 		return parseFile(raw, rest)
-	case "redis", "rediss":
+	case "redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel":
 		if err := checkRedis(raw, allowUnsafe); err != nil {
 			return URL{}, err
 		}
-		return URL{Kind: Redis, raw: raw}, nil
+		return URL{Kind: Redis, raw: raw, unsafe: allowUnsafe}, nil
 	default:
 		return URL{}, hint.With(fmt.Errorf("store: unknown scheme %q", scheme), urlHint)
 	}
@@ -70,33 +70,16 @@ func parseFile(raw, dir string) (URL, error) {
 }
 
 func checkRedis(raw string, allowUnsafe bool) error {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return hint.With(errors.New("store: not a valid URL"), "%s; percent-encode special characters of a password", urlHint)
-	}
-	if u.Hostname() == "" {
-		return hint.With(errors.New("store: the URL has no host"), urlHint)
-	}
-	if _, err := strconv.ParseUint("0"+strings.TrimPrefix(u.Path, "/"), 10, 16); err != nil || u.RawQuery != "" || u.Fragment != "" {
-		return hint.With(errors.New("store: after the host and the port only the number of a database may follow"), urlHint)
-	}
-	if allowUnsafe || isLoopback(u.Hostname()) {
+	err := redisstore.Check(raw, redisstore.Options{Unsafe: allowUnsafe})
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, redisstore.ErrUnsafe):
+		return hint.With(fmt.Errorf("store: %w", err),
+			"use rediss:// with USER:PASSWORD@, or --unsafe-store if nobody else reaches that server and the network between is safe")
+	default:
+		return hint.With(fmt.Errorf("store: %w", err), urlHint)
 	}
-	if u.Scheme != "rediss" {
-		return hint.With(fmt.Errorf("store: %s is not on this machine, and redis:// is without TLS", u.Host),
-			"use rediss://, or --unsafe-store if the network between is safe")
-	}
-	if _, ok := u.User.Password(); !ok {
-		return hint.With(fmt.Errorf("store: %s is not on this machine, and the URL has no password", u.Host),
-			"use rediss://USER:PASSWORD@HOST:PORT, or --unsafe-store if nobody else reaches that server")
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Shared reports whether other servers may use the store at the same time.
@@ -107,10 +90,5 @@ func (u URL) String() string {
 	if u.Kind != Redis {
 		return u.raw
 	}
-	parsed, err := url.Parse(u.raw)
-	if err != nil {
-		return "redis:"
-	}
-	parsed.User = nil
-	return parsed.String()
+	return redisstore.Redact(u.raw)
 }
