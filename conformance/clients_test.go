@@ -59,12 +59,12 @@ func (v variant) String() string {
 	return v.versionName()
 }
 
-// engineFlag is the setting of a server that has this engine for this version.
-func (v variant) engineFlag() string {
-	if v.engine == "native" {
-		return "--engine=auto"
+// engineFlags are the settings of a server that has this engine for this version. The default chooses native for TLS 1.2.
+func (v variant) engineFlags() []string {
+	if v.version == tls.VersionTLS12 && v.engine != "native" {
+		return []string{"--engine", v.engine}
 	}
-	return "--engine=" + v.engine
+	return nil
 }
 
 // forEachVariant runs a test with each variant.
@@ -87,7 +87,7 @@ type settings struct {
 // serve starts a server.
 func (s settings) serve(t *testing.T, flags ...string) *harness.Server {
 	t.Helper()
-	return harness.StartServer(t, s.files, append([]string{s.engineFlag()}, flags...)...)
+	return harness.StartServer(t, s.files, append(s.engineFlags(), flags...)...)
 }
 
 // A client makes connections, one after the other, and offers what sessions it has got.

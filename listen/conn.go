@@ -30,8 +30,8 @@ type rawConn struct {
 
 var _ stdtls.Tracker = (*rawConn)(nil)
 
-func newRawConn(inner net.Conn, config *tls.Config, engine string) *rawConn {
-	c := &rawConn{Conn: inner, choice: choice{isOpen: engine != EngineStandard}}
+func newRawConn(inner net.Conn, config *tls.Config, o *Options) *rawConn {
+	c := &rawConn{Conn: inner, choice: choice{isOpen: o.Engine != EngineStandard, nativeHTTP2: o.NativeHTTP2}}
 	c.tls = tls.Server(c, config)
 	return c
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/native"
 	"github.com/reprise-tls/reprise/stdtls"
@@ -28,6 +30,7 @@ const (
 // hellos with its limits, and one resolution of the configuration, whichever engine serves.
 type choice struct {
 	isOpen      bool   // not made yet
+	nativeHTTP2 bool   // native may speak it
 	read        []byte // from the client, while it is open
 	negotiation *native.Negotiation
 }
@@ -44,7 +47,7 @@ func (c *rawConn) Choose(hello *tls.ClientHelloInfo, config *tls.Config) error {
 	}
 	c.choice.isOpen = false
 	negotiation, err := native.Negotiate(hello, config)
-	if err != nil { // for crypto/tls to judge
+	if err != nil || negotiation.Protocol() == http2.NextProtoTLS && !c.choice.nativeHTTP2 { // for crypto/tls to judge
 		c.choice.read = nil
 		return nil //nolint:nilerr // it is no error of the connection
 	}

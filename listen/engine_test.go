@@ -24,7 +24,7 @@ func serveInfo(t *testing.T, engine string, config *tls.Config, cache *reprise.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen.New(inner, config, cache, listen.Options{Engine: engine})
+	l, err := listen.New(inner, config, cache, listen.Options{Engine: engine, NativeHTTP2: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +90,46 @@ func TestEngines(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNetHTTPWithoutHelp: net/http serves all clients on a Listener with the zero Options, with HTTP/2 where they choose that.
+func TestNetHTTPWithoutHelp(t *testing.T) {
+	for _, test := range []struct {
+		version uint16
+		h2      bool
+		want    string
+	}{
+		{tls.VersionTLS12, false, "native HTTP/1.1"},
+		{tls.VersionTLS12, true, "crypto/tls HTTP/2.0"},
+		{tls.VersionTLS13, true, "crypto/tls HTTP/2.0"},
+	} {
+		l, err := listen.New(listenTCP(t), engineConfig(t), newCache(t, reprise.Options{}), listen.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{
+			ConnContext: listen.ConnContext,
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				info, _ := listen.FromContext(r.Context())
+				fmt.Fprintf(w, "%s %s", info.Engine, r.Proto)
+			}),
+		}
+		go func() { _ = server.Serve(l) }() // until it is closed
+		client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: test.h2, TLSClientConfig: clientConfig(t, test.version)}}
+		for range 2 {
+			response, err := client.Get("https://" + l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			client.CloseIdleConnections()
+			if string(body) != test.want {
+				t.Errorf("%q, want %q", body, test.want)
+			}
+		}
+		server.Close()
 	}
 }
 

@@ -51,8 +51,12 @@ func newCache(tb testing.TB, o reprise.Options) *reprise.Cache {
 	return cache
 }
 
+// newListener makes a listener that uses crypto/tls, if nothing else is said.
 func newListener(tb testing.TB, inner net.Listener, cache *reprise.Cache, o listen.Options) *listen.Listener {
 	tb.Helper()
+	if o.Engine == "" {
+		o.Engine = listen.EngineStandard
+	}
 	ln, err := listen.New(inner, serverConfig(tb), cache, o)
 	if err != nil {
 		tb.Fatal(err)

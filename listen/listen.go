@@ -1,8 +1,11 @@
 // Package listen accepts TLS connections whose handshake is complete, for servers whose clients resume from a session
-// cache. A [Listener] stands where [tls.NewListener] would, and returns *[tls.Conn], so that HTTP/2 works:
+// cache. A [Listener] stands where [tls.NewListener] would:
 //
 //	ln, err := listen.New(inner, config, cache, listen.Options{})
 //	err = server.Serve(ln)
+//
+// Its connections are of type *[tls.Conn], so that HTTP/2 works, or of type *[native.Conn]: clients of TLS 1.2 can resume in
+// package native only, as a rule. [Options] say which.
 //
 // What package stdtls alone cannot know, a Listener does: sessions enter the cache only when the client has proved
 // itself, and the cache hears how each connection ended, and removes its session where [reprise.Unclean] says so.
@@ -11,8 +14,8 @@
 // # Raw connections
 //
 // [tls.Conn.NetConn] returns a connection of this package, which has the methods CloseWrite, SyscallConn and NetConn; the
-// last one returns the connection that the inner listener accepted. Who closes that one directly takes it away from the
-// Listener, and no session is removed. Keep-alive and other options are those of the inner listener.
+// last one returns the connection that the inner listener accepted, and so does that of what [native.Conn.NetConn] returns. Who
+// closes that one directly takes it away from the Listener, and no session is removed. Keep-alive and other options are those of the inner listener.
 package listen
 
 import (
@@ -45,10 +48,12 @@ type Options struct {
 	// HandshakeTimeout is how long a handshake may take; then its connection is closed, which interrupts all but
 	// callbacks of the configuration. 0 means [DefaultHandshakeTimeout].
 	HandshakeTimeout time.Duration
-	// Engine is what does the handshakes: [EngineStandard], [EngineAuto] or [EngineNative]. Empty means EngineStandard. With
-	// the others, Accept also returns connections of type *[native.Conn], on which net/http serves HTTP/2 only through
-	// an [HTTPServer]. EngineNative allows no TLS 1.3.
+	// Engine is what does the handshakes: [EngineAuto], [EngineStandard] or [EngineNative]. Empty means EngineAuto. With
+	// EngineStandard, Accept returns connections of type *[tls.Conn] alone. EngineNative allows no TLS 1.3.
 	Engine string
+	// NativeHTTP2 tells that HTTP/2 is served on connections of type *[native.Conn] too, as an [HTTPServer] does and
+	// net/http alone does not. Without it EngineAuto leaves clients that choose HTTP/2 to crypto/tls.
+	NativeHTTP2 bool
 	// Logger gets failed handshakes at the level debug, and errors of the inner listener as warnings. nil means the
 	// logger of the cache.
 	Logger *slog.Logger
@@ -81,9 +86,10 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 	config = config.Clone()
 	switch o.Engine {
 	case "":
-		o.Engine = EngineStandard
+		o.Engine = EngineAuto
 	case EngineStandard, EngineAuto:
 	case EngineNative:
+		o.NativeHTTP2 = true
 		config.MaxVersion = tls.VersionTLS12
 	default:
 		return nil, fmt.Errorf("listen: unknown engine %q; there are %s, %s and %s", o.Engine, EngineAuto, EngineStandard, EngineNative)
@@ -117,7 +123,7 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 	return l, nil
 }
 
-// Accept returns the next connection whose handshake is complete, a *[tls.Conn]. The first call begins to accept from the
+// Accept returns the next connection whose handshake is complete, a *[tls.Conn] or a *[native.Conn]. The first call begins to accept from the
 // inner listener; handshakes then go on between the calls. After [Listener.Close] it returns [net.ErrClosed], after a
 // permanent error of the inner listener that error.
 func (l *Listener) Accept() (net.Conn, error) {
@@ -207,7 +213,7 @@ func (b *backoff) grow() { *b = min(max(2**b, backoff(5*time.Millisecond)), back
 
 // handshake completes the handshake of an accepted connection and hands it out.
 func (l *Listener) handshake(inner net.Conn) {
-	c := newRawConn(inner, l.config, l.options.Engine)
+	c := newRawConn(inner, l.config, &l.options)
 	defer func() {
 		if r := recover(); r != nil { // in a callback of the application
 			c.Close()

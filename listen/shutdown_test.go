@@ -150,7 +150,7 @@ type slowHTTP2 struct {
 func startSlowHTTP2(t *testing.T) *slowHTTP2 {
 	t.Helper()
 	s := &slowHTTP2{answer: make(chan struct{}), outcome: make(chan error, 1), listener: listenTCP(t)}
-	l, err := listen.New(s.listener, engineConfig(t), newCache(t, reprise.Options{}), listen.Options{Engine: listen.EngineAuto})
+	l, err := listen.New(s.listener, engineConfig(t), newCache(t, reprise.Options{}), listen.Options{NativeHTTP2: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,9 @@ type Negotiation struct {
 	alpn        string
 }
 
+// Protocol returns the protocol that ALPN chooses, empty if there is none.
+func (n *Negotiation) Protocol() string { return n.alpn }
+
 // Negotiate chooses for a client of TLS 1.2 what crypto/tls would. config is the one finally chosen for it, and info what
 // crypto/tls tells of its ClientHello. It has no effect but to call config's GetCertificate. An error means that this
 // engine can't serve the client, or, which it can't tell apart, that nobody can.

@@ -16,7 +16,7 @@ const DefaultListen = "127.0.0.1:8443"
 // Listening says where clients connect, and how long they may take.
 type Listening struct {
 	Listen           []string      `placeholder:"HOST:PORT" help:"Address to listen on; repeatable. IPv6 in brackets; without a host on all addresses. Default: the sockets that systemd hands over, else 127.0.0.1:8443."`
-	Engine           string        `enum:"auto,crypto/tls,native" default:"crypto/tls" placeholder:"NAME" help:"What does the handshakes: crypto/tls; native, for TLS 1.2 alone, which also resumes clients without tickets; auto, native for clients of TLS 1.2 and crypto/tls for all others. Default: ${default}."`
+	Engine           string        `enum:"auto,crypto/tls,native" default:"auto" placeholder:"NAME" help:"What does the handshakes: auto, native for clients of TLS 1.2 and crypto/tls for all others; crypto/tls, which in TLS 1.2 does not resume clients without tickets; native, for TLS 1.2 alone. Default: ${default}."`
 	HandshakeTimeout time.Duration `default:"10s" placeholder:"DURATION" help:"How long a TLS handshake may take. Default: ${default}."`
 	DrainTimeout     time.Duration `default:"30s" placeholder:"DURATION" help:"How long connections may go on after SIGTERM. Default: ${default}."`
 }

@@ -51,6 +51,7 @@ func (s *server) listen() error {
 	for _, socket := range sockets {
 		l, err := listen.New(socket, s.identity.config(), s.cache, listen.Options{
 			Engine:           s.settings.Listening.Engine,
+			NativeHTTP2:      true,
 			HandshakeTimeout: s.settings.Listening.HandshakeTimeout,
 			Logger:           s.log,
 		})
