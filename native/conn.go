@@ -349,19 +349,20 @@ func (c *Conn) CloseWrite() error {
 	return c.closeNotify()
 }
 
-// closeNotify sends close_notify once. If the network has failed before, our side has done its part.
+// closeNotify sends close_notify once. If the network has failed, our side has done its part; not so if the connection below was
+// closed on our side.
 func (c *Conn) closeNotify() error {
 	if c.writeErr != nil {
 		if c.ending.closeNotifySent.Load() {
 			return nil
 		}
-		c.ending.closeNotifySent.Store(!c.ending.fatalAlert.Load())
+		c.ending.closeNotifySent.Store(!c.ending.fatalAlert.Load() && !errors.Is(c.writeErr, net.ErrClosed))
 		return c.writeErr
 	}
 	_ = c.raw.SetWriteDeadline(time.Now().Add(closeTimeout))
 	err := c.writeAlert(alert.Warning, alert.CloseNotify)
 	c.writeErr = errShutdown
-	c.ending.closeNotifySent.Store(true) // our side has done its part, whether or not the peer is still there
+	c.ending.closeNotifySent.Store(!errors.Is(err, net.ErrClosed))
 	if err != nil {
 		return fmt.Errorf("native: sending close_notify: %w", err)
 	}
@@ -374,12 +375,13 @@ func (c *Conn) Close() error {
 	if c.ending.closed.Swap(true) {
 		return net.ErrClosed
 	}
-	if c.handshakeDone.Load() && c.writeMu.TryLock() {
-		_ = c.closeNotify()
-		c.writeMu.Unlock()
-	}
-	if c.ending.peerGone.Load() {
-		c.ending.closeNotifySent.Store(true)
+	if c.handshakeDone.Load() {
+		if c.writeMu.TryLock() {
+			_ = c.closeNotify()
+			c.writeMu.Unlock()
+		} else if c.ending.peerGone.Load() {
+			c.ending.closeNotifySent.Store(true)
+		}
 	}
 	err := c.raw.Close()
 	if c.handshakeDone.Load() {

@@ -53,6 +53,15 @@ func (w *wire) Write(b []byte) (int, error) {
 	return w.Conn.Write(b)
 }
 
+// reset ends a TCP connection without a word.
+func reset(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
 // established returns both ends of a connection after its handshake.
 func established(t *testing.T, cache *reprise.Cache) (client *tls.Conn, server *native.Conn, below *wire) {
 	t.Helper()
@@ -131,10 +140,10 @@ func TestNothingIsSentAfterAFatalAlert(t *testing.T) {
 // TestSessionOfAClientThatBreaksOff: an error of the network is not our fault, and the session stays.
 func TestSessionOfAClientThatBreaksOff(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
-	_, server, below := established(t, cache)
-	below.Conn.Close()
-	if _, err := server.Write([]byte("too late")); err == nil {
-		t.Fatal("Write succeeded")
+	client, server, _ := established(t, cache)
+	reset(t, client.NetConn())
+	for err := error(nil); err == nil; { // until the reset has arrived
+		_, err = server.Write([]byte("too late"))
 	}
 	server.Close()
 	if n := cache.Stats().Number; n != 1 {
@@ -142,6 +151,25 @@ func TestSessionOfAClientThatBreaksOff(t *testing.T) {
 	}
 	if _, err := server.Write([]byte("after Close")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Write after Close: %v, want %v", err, net.ErrClosed)
+	}
+}
+
+// TestSessionOfAConnectionThatIsCutHere: our side has closed it without close_notify, as SSL_free(3) does, and the session goes.
+func TestSessionOfAConnectionThatIsCutHere(t *testing.T) {
+	for _, closedByPeer := range []bool{false, true} {
+		cache := newCache(t, reprise.Options{})
+		client, server, below := established(t, cache)
+		if closedByPeer {
+			client.Close()
+			if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("Read: %v, want %v", err, io.EOF)
+			}
+		}
+		below.Conn.Close()
+		server.Close()
+		if n := cache.Stats().Number; n != 0 {
+			t.Errorf("closed by the peer %t: %d sessions, want none", closedByPeer, n)
+		}
 	}
 }
 
