@@ -241,10 +241,10 @@ func (c *Cache) adopt(s *Session, p part, since moment) {
 }
 
 func (c *Cache) evicted(s *Session) {
-	c.counters.cacheFull.Add(1)
 	if s != nil {
 		c.callRemove(s, RemovedEvicted, true)
 	}
+	c.counters.cacheFull.Add(1)
 }
 
 // announce calls the new callback for a session and keeps it in the internal cache, as far as the mode allows.

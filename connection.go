@@ -79,7 +79,6 @@ var ErrContextRequired = errors.New("reprise: client certificates need a session
 // Accept begins a server connection. The deadline of its lookups begins when the external cache is first asked; they end
 // with ctx at the latest. An error means that the connection must go on without resumption and without sessions.
 func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, error) {
-	c.counters.accept.Add(1)
 	if c.internal.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -102,6 +101,7 @@ func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, e
 		began:      c.options.Now(),
 	}
 	n.scope = newScope(info.Context, info.Transport, n.serverName, info.ClientAuth, info.ClientCAs)
+	c.counters.accept.Add(1)
 	return n, nil
 }
 

@@ -7,7 +7,8 @@ type Stats struct {
 	// Number is how many sessions are in the internal cache now; Unconfirmed of them are of clients that have
 	// not proved themselves.
 	Number, Unconfirmed int
-	// Accept counts server connections begun, AcceptGood the handshakes completed, resumed ones included.
+	// Accept counts server connections begun, AcceptGood the handshakes completed, resumed ones included. Connections that go
+	// on without sessions, as those of a configuration that is not safe for them do, are in neither.
 	Accept, AcceptGood uint64
 	// Hits counts sessions resumed, wherever they were found; CallbackHits those that the get callback returned,
 	// whether or not they were resumed then.
