@@ -24,11 +24,14 @@ import (
 
 // A server is a redis-server of its own, on a free port of the loopback interface.
 type server struct {
-	t    *testing.T
-	args []string
-	port int
-	log  string
-	cmd  *exec.Cmd
+	t        *testing.T
+	args     []string
+	port     int
+	busPort  int    // of a node of a cluster
+	password string // of the user default, if that needs one
+	ready    string // what it writes when it is ready: to its log, or else to its output
+	log      string
+	cmd      *exec.Cmd
 
 	starts int
 }
@@ -39,17 +42,22 @@ const portArgument = "{port}"
 // startServer starts a server that forgets nothing when it is killed. It ends with the test.
 func startServer(t *testing.T, args ...string) *server {
 	t.Helper()
+	return startWith(t, freePort(t), append([]string{
+		"--port", portArgument, "--bind", "127.0.0.1", "--dir", t.TempDir(),
+		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
+	}, args...), "Ready to accept connections")
+}
+
+// startWith starts a redis-server with these arguments alone.
+func startWith(t *testing.T, port int, args []string, ready string) *server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal("redis-server is missing; install the Debian package redis-server")
 		}
 		t.Skip("redis-server is not installed; install the Debian package redis-server")
 	}
-	s := &server{t: t, port: freePort(t), log: filepath.Join(t.TempDir(), "log")}
-	s.args = append([]string{
-		"--port", portArgument, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--logfile", s.log,
-		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
-	}, args...)
+	s := &server{t: t, args: args, port: port, ready: ready, log: filepath.Join(t.TempDir(), "log")}
 	for i := range s.args {
 		s.args[i] = strings.ReplaceAll(s.args[i], portArgument, fmt.Sprint(s.port))
 	}
@@ -60,14 +68,20 @@ func startServer(t *testing.T, args ...string) *server {
 
 func (s *server) start() {
 	s.t.Helper()
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
 	s.cmd = exec.Command("redis-server", s.args...)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
 	s.starts++
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		log, _ := os.ReadFile(s.log)
-		if bytes.Count(log, []byte("Ready to accept connections")) == s.starts {
+		if bytes.Count(log, []byte(s.ready)) == s.starts {
 			return
 		}
 		if time.Now().After(end) {

@@ -15,11 +15,11 @@ func checkIncarnation(c *checker) {
 	c.want("TakeIncarnated", takeOf(incarnated), key, record)
 	c.wantAbsent("a second TakeIncarnated", takeOf(incarnated), key)
 	c.wantAbsent("Get after TakeIncarnated", s.Get, key)
-	life := c.life(s, incarnated)
-	if again := c.life(s, incarnated); again != life {
+	life := c.life(s, incarnated, key)
+	if again := c.life(s, incarnated, key); again != life {
 		c.fail("one take was in life %d, the next in %d", life, again)
 	}
-	c.awaitLife(incarnated, life)
+	c.awaitLife(incarnated, key, life)
 }
 
 func checkIncarnationRestart(c *checker) {
@@ -27,16 +27,17 @@ func checkIncarnationRestart(c *checker) {
 		c.Skip("the store does not outlive its process")
 	}
 	s := c.open()
-	before := c.life(s, optional[reprise.Incarnated](c, s))
+	key := newKey()
+	before := c.life(s, optional[reprise.Incarnated](c, s), key)
 	promise, _ := s.(reprise.TakePromiser)
 	durable := promise != nil && promise.TakePromise().Durable
 	s = c.reopen(s)
 	incarnated := optional[reprise.Incarnated](c, s)
-	after := c.life(s, incarnated)
+	after := c.life(s, incarnated, key)
 	if after == before && !durable {
 		c.fail("a store whose take is not durable has gone on with life %d after a restart", before)
 	}
-	c.awaitLife(incarnated, after)
+	c.awaitLife(incarnated, key, after)
 }
 
 // takeOf returns the part of TakeIncarnated that is Take.
@@ -47,10 +48,9 @@ func takeOf(s reprise.Incarnated) lookup {
 	}
 }
 
-// life returns the life that a take is made in.
-func (c *checker) life(s reprise.Store, incarnated reprise.Incarnated) uint64 {
+// life returns the life that a take of the key is made in.
+func (c *checker) life(s reprise.Store, incarnated reprise.Incarnated, key reprise.StoreKey) uint64 {
 	c.Helper()
-	key := newKey()
 	c.put(s, key, newRecord(200), long)
 	_, life, ok, err := incarnated.TakeIncarnated(c.Context(), key)
 	if err != nil || !ok {
@@ -59,10 +59,9 @@ func (c *checker) life(s reprise.Store, incarnated reprise.Incarnated) uint64 {
 	return life
 }
 
-// awaitLife waits until the store has heard of its life.
-func (c *checker) awaitLife(s reprise.Incarnated, want uint64) {
+// awaitLife waits until the store has heard of the life of the part that the key is in.
+func (c *checker) awaitLife(s reprise.Incarnated, key reprise.StoreKey, want uint64) {
 	c.Helper()
-	key := newKey()
 	got := s.Incarnation(key)
 	for end := time.Now().Add(patience / 3); got != want; got = s.Incarnation(key) {
 		if got == 0 || time.Now().After(end) {
