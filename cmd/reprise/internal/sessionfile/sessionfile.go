@@ -139,24 +139,32 @@ func isTerminal(f *os.File) bool {
 func (f *found) convert(to Form) ([]byte, error) {
 	switch to {
 	case formRecord:
-		if f.form != formRecord {
-			return nil, hint.With(fmt.Errorf("a session in the form %s does not become a record", f.form),
-				"records are made by servers, for IDs of their own; --to is pem, der or reprise")
-		}
-		return f.record, nil
+		return f.asRecord()
 	case formReprise:
 		s, err := f.toSession()
 		if err != nil {
 			return nil, err
 		}
 		return s.MarshalBinary()
-	}
-	x, err := f.toSSLSession()
-	if err != nil {
-		return nil, err
-	}
-	if to == formDER {
+	case formDER:
+		x, err := f.toSSLSession()
+		if err != nil {
+			return nil, err
+		}
 		return x.Marshal()
+	default:
+		x, err := f.toSSLSession()
+		if err != nil {
+			return nil, err
+		}
+		return x.MarshalPEM()
 	}
-	return x.MarshalPEM()
+}
+
+func (f *found) asRecord() ([]byte, error) {
+	if f.form != formRecord {
+		return nil, hint.With(fmt.Errorf("a session in the form %s does not become a record", f.form),
+			"records are made by servers, for IDs of their own; --to is pem, der or reprise")
+	}
+	return f.record, nil
 }
