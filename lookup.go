@@ -36,6 +36,11 @@ func (c *Cache) find(id SessionID, external func() context.Context) (found, Reas
 	}
 	f.external = true
 	session, err := c.callGet(external(), id)
+	if session != nil && c.internal.residents.notedSince(session.residence.tag, f.since) {
+		// The notice may have been of the put, and not of a removal: a second look will tell.
+		f.since = c.internal.moment(&id)
+		session, err = c.callGet(external(), id)
+	}
 	switch {
 	case err != nil:
 		return f, storeReason(err)

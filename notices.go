@@ -47,11 +47,11 @@ func (b *StoreBinding) notice(n Notice) {
 	}
 }
 
-// removedElsewhere makes void what this node has of a record that is gone: a lookup under way, and the session in the internal
+// removedElsewhere makes void what this node has of a record that is gone: lookups under way, and the session in the internal
 // cache. The store is never told of that.
 func (b *StoreBinding) removedElsewhere(key StoreKey) {
 	b.notices.told.Add(1)
-	b.queue.voidAfter(key)
+	b.queue.dropLookup(key)
 	if s := b.cache.internal.noted(key.tag()); s != nil {
 		b.cache.callRemove(s, RemovedElsewhere, true)
 	}

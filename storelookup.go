@@ -67,6 +67,14 @@ func (w *writeBehind) voidLookup(key StoreKey) {
 	}
 }
 
+// dropLookup lets no other get share the call of one that is under way. Whether its result is void is for who began it to
+// judge.
+func (w *writeBehind) dropLookup(key StoreKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.lookups, key)
+}
+
 // voidAfter makes gets void that have begun while a take was under way.
 func (w *writeBehind) voidAfter(key StoreKey) {
 	w.mu.Lock()
