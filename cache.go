@@ -193,13 +193,16 @@ func (c *Cache) Handle(id SessionID) string {
 }
 
 // Add puts a session into the internal cache as [SSL_CTX_add_session(3)] does, without calling the new callback, and
-// whatever the mode is. If a session of that ID is there, it is removed as [RemovedReplaced]. Add returns
-// [ErrClosed] after Close, and an error for a zero Session.
+// whatever the mode is. If the very same session is there, nothing happens; if another one of its ID is, that is removed as
+// [RemovedReplaced]. Add returns [ErrClosed] after Close, and an error for a zero Session.
 //
 // [SSL_CTX_add_session(3)]: https://docs.openssl.org/3.0/man3/SSL_CTX_add_session/
 func (c *Cache) Add(s *Session) error {
 	if s.id.IsZero() {
 		return errors.New("reprise: session without ID")
+	}
+	if there := c.Lookup(s.id); there != nil && there.equal(s) {
+		return nil
 	}
 	_, err := c.enter(s, confirmed, false)
 	return err

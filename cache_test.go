@@ -396,11 +396,18 @@ func TestAdd(t *testing.T) {
 	if err := s.Add(session); err != nil {
 		t.Fatal(err)
 	}
+	s.expectRemoved() // it is there already
+	params := paramsOf(session)
+	params.Timeout = time.Minute
+	other := newSession(t, params)
+	if err := s.Add(other); err != nil {
+		t.Fatal(err)
+	}
 	s.expectRemoved(removal{session.ID(), reprise.RemovedReplaced, true})
 	if announced != 0 {
 		t.Error("Add called the new callback")
 	}
-	s.expectOffer(session, reprise.Resumed)
+	s.expectOffer(other, reprise.Resumed)
 	if s.Add(new(reprise.Session)) == nil || s.Stats().Number != 1 {
 		t.Error("a session that nobody made was added")
 	}

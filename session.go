@@ -218,6 +218,13 @@ func NewSession(p SessionParams) (*Session, error) {
 	return s, err
 }
 
+// equal tells whether two sessions are the same in every part.
+func (s *Session) equal(other *Session) bool {
+	a, errA := s.MarshalBinary()
+	b, errB := other.MarshalBinary()
+	return errA == nil && errB == nil && bytes.Equal(a, b)
+}
+
 func newLineage(l Lineage, created time.Time) lineage {
 	if l.ID == [16]byte{} {
 		rand.Read(l.ID[:])
