@@ -16,7 +16,7 @@ import (
 // closed tells the cache how the connection ended.
 type rawConn struct {
 	net.Conn
-	tls    *tls.Conn
+	tls    *tls.Conn // nil if package native makes the handshake
 	choice choice
 
 	// Set by the handshake, before the connection is handed out.
@@ -30,10 +30,8 @@ type rawConn struct {
 
 var _ stdtls.Tracker = (*rawConn)(nil)
 
-func newRawConn(inner net.Conn, config *tls.Config, o *Options) *rawConn {
-	c := &rawConn{Conn: inner, choice: choice{isOpen: o.Engine != EngineStandard, nativeHTTP2: o.NativeHTTP2}}
-	c.tls = tls.Server(c, config)
-	return c
+func newRawConn(inner net.Conn, o *Options) *rawConn {
+	return &rawConn{Conn: inner, choice: choice{isOpen: o.Engine != EngineStandard, nativeHTTP2: o.NativeHTTP2}}
 }
 
 // Track implements [stdtls.Tracker].
@@ -50,6 +48,9 @@ func (c *rawConn) establish() {
 func (c *rawConn) Read(b []byte) (int, error) {
 	if c.isClosed.Load() {
 		return 0, errClosed
+	}
+	if n := c.choice.replay(b); n > 0 {
+		return n, nil
 	}
 	n, err := c.Conn.Read(b)
 	c.choice.record(b[:n])

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/readbuffer"
 	"github.com/reprise-tls/reprise/native"
 	"github.com/reprise-tls/reprise/stdtls"
 )
@@ -28,10 +29,14 @@ const (
 // A choice is how the engine of a connection is found: crypto/tls reads the ClientHello and resolves the configuration, and just
 // before it would go on, native may take over, with the bytes that were read until then. So there is one reader of
 // hellos with its limits, and one resolution of the configuration, whichever engine serves.
+//
+// Where the configuration is fixed, native looks at a ClientHello first: one that came as a whole needs no help of crypto/tls.
 type choice struct {
 	isOpen      bool   // not made yet
 	nativeHTTP2 bool   // native may speak it
 	read        []byte // from the client, while it is open
+	peeked      []byte // of the client's bytes, those that native looked at
+	replayed    int    // how many of them crypto/tls has read
 	negotiation *native.Negotiation
 }
 
@@ -47,12 +52,54 @@ func (c *rawConn) Choose(hello *tls.ClientHelloInfo, config *tls.Config) error {
 	}
 	c.choice.isOpen = false
 	negotiation, err := native.Negotiate(hello, config)
-	if err != nil || negotiation.Protocol() == http2.NextProtoTLS && !c.choice.nativeHTTP2 { // for crypto/tls to judge
+	if err != nil || !c.choice.settle(negotiation) { // for crypto/tls to judge
 		c.choice.read = nil
 		return nil //nolint:nilerr // it is no error of the connection
 	}
-	c.choice.negotiation = negotiation
 	return errNative
+}
+
+// settle leaves the handshake to native, if that is wanted of the protocol that was negotiated.
+func (c *choice) settle(n *native.Negotiation) bool {
+	if n == nil || n.Protocol() == http2.NextProtoTLS && !c.nativeHTTP2 {
+		return false
+	}
+	c.negotiation = n
+	return true
+}
+
+// peek makes the choice, if native can tell already.
+func (c *rawConn) peek(config *tls.Config) {
+	buffer := readbuffer.Get()
+	n, _ := c.Conn.Read(buffer[:cap(buffer)]) // crypto/tls will meet the error, too
+	if n == 0 {
+		return
+	}
+	c.choice.read = buffer[:n]
+	negotiation, ok := native.Peek(c.choice.read, c.Conn, config)
+	if !ok {
+		c.choice.peeked = c.choice.read
+		return
+	}
+	c.choice.isOpen = false
+	if !c.choice.settle(negotiation) {
+		c.choice.peeked, c.choice.read = c.choice.read, nil
+	}
+}
+
+// replay gives crypto/tls what native looked at.
+func (c *choice) replay(b []byte) int {
+	if len(c.peeked) == 0 {
+		return 0
+	}
+	n := copy(b, c.peeked[c.replayed:])
+	if c.replayed += n; c.replayed == len(c.peeked) {
+		if !c.isOpen {
+			readbuffer.Put(c.peeked)
+		}
+		c.peeked = nil
+	}
+	return n
 }
 
 func (c *choice) record(b []byte) {
@@ -64,10 +111,17 @@ func (c *choice) record(b []byte) {
 func (c *choice) isNative() bool { return c.negotiation != nil }
 
 // handshake makes the handshake in the engine that the choice falls on, and returns its connection.
-func (c *rawConn) handshake(cache *reprise.Cache) (net.Conn, error) {
+func (c *rawConn) handshake(l *Listener) (net.Conn, error) {
+	if c.choice.isOpen && l.fixed != nil {
+		c.peek(l.fixed)
+	}
+	if c.choice.isNative() {
+		return c.handshakeNative(l.cache)
+	}
+	c.tls = tls.Server(c, l.config)
 	err := c.tls.Handshake()
 	if c.choice.isNative() {
-		return c.handshakeNative(cache)
+		return c.handshakeNative(l.cache)
 	}
 	if err != nil {
 		return nil, err
@@ -76,9 +130,10 @@ func (c *rawConn) handshake(cache *reprise.Cache) (net.Conn, error) {
 	return c.tls, nil
 }
 
-// handshakeNative makes the handshake in package native. What crypto/tls has read is read again.
+// handshakeNative makes the handshake in package native, beginning with what was read already.
 func (c *rawConn) handshakeNative(cache *reprise.Cache) (net.Conn, error) {
-	conn := native.ServerNegotiated(&replayedConn{c.Conn, c.choice.read}, c.choice.negotiation, cache)
+	conn := native.ServerNegotiated(c.Conn, c.choice.read, c.choice.negotiation, cache)
+	c.choice = choice{}
 	if err := conn.Handshake(); err != nil {
 		c.linger()
 		return nil, err
@@ -96,23 +151,3 @@ func (c *rawConn) linger() {
 		_, _ = io.CopyN(io.Discard, c.Conn, 64<<10)
 	}
 }
-
-// A replayedConn is a connection of which the first bytes were read already.
-type replayedConn struct {
-	net.Conn
-	replay []byte
-}
-
-func (c *replayedConn) Read(b []byte) (int, error) {
-	if len(c.replay) == 0 {
-		return c.Conn.Read(b)
-	}
-	n := copy(b, c.replay)
-	if c.replay = c.replay[n:]; len(c.replay) == 0 {
-		c.replay = nil
-	}
-	return n, nil
-}
-
-// NetConn returns the connection that the inner listener accepted.
-func (c *replayedConn) NetConn() net.Conn { return c.Conn }

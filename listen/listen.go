@@ -14,8 +14,8 @@
 // # Raw connections
 //
 // [tls.Conn.NetConn] returns a connection of this package, which has the methods CloseWrite, SyscallConn and NetConn; the
-// last one returns the connection that the inner listener accepted, and so does that of what [native.Conn.NetConn] returns. Who
-// closes that one directly takes it away from the Listener, and no session is removed. Keep-alive and other options are those of the inner listener.
+// last one returns the connection that the inner listener accepted, as [native.Conn.NetConn] does at once. Who closes that one
+// directly takes it away from the Listener, and no session is removed. Keep-alive and other options are those of the inner listener.
 package listen
 
 import (
@@ -31,6 +31,7 @@ import (
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/internal/stack"
+	"github.com/reprise-tls/reprise/native"
 	"github.com/reprise-tls/reprise/stdtls"
 )
 
@@ -62,7 +63,8 @@ type Options struct {
 // A Listener is a [net.Listener] of TLS connections. Its methods may be called from many goroutines at once.
 type Listener struct {
 	inner   net.Listener
-	config  *tls.Config
+	config  *tls.Config // attached to cache
+	fixed   *tls.Config // as it was before, if it is the same for all clients, else nil
 	cache   *reprise.Cache
 	options Options
 
@@ -94,8 +96,12 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 	default:
 		return nil, fmt.Errorf("listen: unknown engine %q; there are %s, %s and %s", o.Engine, EngineAuto, EngineStandard, EngineNative)
 	}
+	fixed := config.Clone()
 	if err := stdtls.Attach(config, cache); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if !native.CanPeek(fixed) {
+		fixed = nil
 	}
 	if o.MaxHandshakes < 0 || o.HandshakeTimeout < 0 {
 		return nil, errors.New("listen: negative MaxHandshakes or HandshakeTimeout")
@@ -112,6 +118,7 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 	l := &Listener{
 		inner:   inner,
 		config:  config,
+		fixed:   fixed,
 		cache:   cache,
 		options: o,
 		slots:   make(chan struct{}, o.MaxHandshakes),
@@ -213,7 +220,7 @@ func (b *backoff) grow() { *b = min(max(2**b, backoff(5*time.Millisecond)), back
 
 // handshake completes the handshake of an accepted connection and hands it out.
 func (l *Listener) handshake(inner net.Conn) {
-	c := newRawConn(inner, l.config, &l.options)
+	c := newRawConn(inner, &l.options)
 	defer func() {
 		if r := recover(); r != nil { // in a callback of the application
 			c.Close()
@@ -246,7 +253,7 @@ func (l *Listener) complete(c *rawConn) (conn net.Conn, err error) {
 	}
 	defer l.handshakes.done(c)
 	timeout := time.AfterFunc(l.options.HandshakeTimeout, func() { c.Close() })
-	conn, err = c.handshake(l.cache)
+	conn, err = c.handshake(l)
 	if !timeout.Stop() {
 		return nil, errHandshakeTimeout
 	}

@@ -31,10 +31,43 @@ func checkConfig(config *tls.Config) error {
 	return nil
 }
 
+// Peek is [Negotiate] for the ClientHello with which read, what a client has sent so far, begins. n is nil if this engine can't
+// serve the client. ok is false if it can't be told here: if there is no well-formed ClientHello, as a whole and in one record, or if
+// config has callbacks for a ClientHelloInfo, which only crypto/tls can make.
+func Peek(read []byte, conn net.Conn, config *tls.Config) (n *Negotiation, ok bool) {
+	if !CanPeek(config) {
+		return nil, false
+	}
+	var records record.Reader
+	records.Begin(read)
+	kind, content, err := records.Next()
+	if err != nil || kind != record.Handshake {
+		return nil, false
+	}
+	m, length, err := nextMessage(content, expectClientHello{})
+	if err != nil || length == 0 || length < len(content) || !m.is(wire.KindClientHello) {
+		return nil, false
+	}
+	hello, raw, err := readHello(m, nil)
+	if err != nil {
+		return nil, false
+	}
+	if n, err = Negotiate(helloInfo(hello, conn), config); err != nil {
+		return nil, true //nolint:nilerr // for crypto/tls to tell the client
+	}
+	n.hello, n.raw = hello, raw
+	return n, true
+}
+
+// CanPeek tells whether [Peek] can negotiate for clients with this configuration.
+func CanPeek(config *tls.Config) bool {
+	return config.GetConfigForClient == nil && config.GetCertificate == nil
+}
+
 // negotiate resolves the configuration for a hello, and negotiates. The callbacks of the configuration get a
 // ClientHelloInfo of crypto/tls.
 func (e *engine) negotiate(hello *wire.ClientHello, raw []byte) (n *Negotiation, err error) {
-	if e.config.GetConfigForClient == nil && e.config.GetCertificate == nil {
+	if CanPeek(e.config) {
 		return Negotiate(helloInfo(hello, e.conn), e.config)
 	}
 	return e.negotiateWithCallbacks(raw)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/readbuffer"
 	"github.com/reprise-tls/reprise/native/internal/alert"
 	"github.com/reprise-tls/reprise/native/internal/record"
 )
@@ -66,10 +67,12 @@ func Server(conn net.Conn, config *tls.Config, cache *reprise.Cache) *Conn {
 	return newConn(conn, config, cache, expectClientHello{})
 }
 
-// ServerNegotiated is [Server] for a client that was negotiated with already. The first bytes that conn reads are those
-// of the ClientHello that the negotiation was made for.
-func ServerNegotiated(conn net.Conn, n *Negotiation, cache *reprise.Cache) *Conn {
-	return newConn(conn, n.config, cache, expectClientHello{negotiated: n})
+// ServerNegotiated is [Server] for a client that was negotiated with already. read is what conn has sent so far; it begins with the
+// ClientHello that the negotiation was made for. The slice is the connection's from now on.
+func ServerNegotiated(conn net.Conn, read []byte, n *Negotiation, cache *reprise.Cache) *Conn {
+	c := newConn(conn, n.config, cache, expectClientHello{negotiated: n})
+	c.engine.in.Begin(read)
+	return c
 }
 
 func newConn(conn net.Conn, config *tls.Config, cache *reprise.Cache, first state) *Conn {
@@ -125,6 +128,9 @@ func (c *Conn) runHandshake(ctx context.Context) error {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	e.ctx, e.output = ctx, (*buffer)[:0]
+	if e.in.Buffered() == 0 {
+		e.in.Begin(readbuffer.Get())
+	}
 	defer func() { *buffer = e.output }()
 	for {
 		err := e.advance()
@@ -150,12 +156,12 @@ func (c *Conn) flushHandshake() error {
 	return err
 }
 
-// readSize is how many bytes are asked for at once while nothing is known of the next record.
-const readSize = 4 << 10
+// minRead is for how many bytes there is room at least when something is read.
+const minRead = 512
 
 // fill reads from the connection what the next record lacks, or more.
 func fill(in *record.Reader, raw net.Conn) error {
-	n, err := raw.Read(in.Free(max(in.Missing(), readSize)))
+	n, err := raw.Read(in.Free(max(in.Missing(), minRead)))
 	in.Commit(n)
 	if n > 0 {
 		return nil
@@ -386,8 +392,21 @@ func (c *Conn) Close() error {
 	err := c.raw.Close()
 	if c.handshakeDone.Load() {
 		c.end()
+		c.releaseBuffer()
 	}
 	return err
+}
+
+// releaseBuffer gives the memory for reading back, unless somebody reads or something is left to be read.
+func (c *Conn) releaseBuffer() {
+	if !c.readMu.TryLock() {
+		return
+	}
+	defer c.readMu.Unlock()
+	if len(c.plaintext) == 0 {
+		c.plaintext = nil // it lies in there
+		readbuffer.Put(c.in.End())
+	}
 }
 
 // CloseNotifyReceived reports whether the peer has sent close_notify: only then was all that it had to say read when Read

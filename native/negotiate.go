@@ -27,6 +27,9 @@ type Negotiation struct {
 	certificate *tls.Certificate
 	scheme      tls.SignatureScheme
 	alpn        string
+
+	hello *wire.ClientHello // nil if the engine is still to read it
+	raw   []byte            // the message
 }
 
 // Protocol returns the protocol that ALPN chooses, empty if there is none.

@@ -35,24 +35,20 @@ func (s expectClientHello) next(e *engine, m message) (state, error) {
 	if m.followed { // RFC 5246, section 7.4.1.2: the client waits for a ServerHello
 		return nil, alert.UnexpectedMessage.Errorf("native: handshake data behind the ClientHello")
 	}
-	h := new(handshake)
-	hello, raw := &h.hello, bytes.Clone(m.raw)
-	if !hello.Unmarshal(raw[wire.HeaderLength:]) {
-		return nil, m.malformed()
-	}
-	e.transcript.begin(raw)
-	if err := checkHello(hello); err != nil {
+	n := s.negotiated
+	hello, raw, err := readHello(m, n)
+	if err != nil {
 		return nil, err
 	}
-	n := s.negotiated
+	e.transcript.begin(raw)
 	if n == nil {
-		var err error
 		if n, err = e.negotiate(hello, raw); err != nil {
 			return nil, err
 		}
 	}
 	e.config = n.config
-	h.negotiation, e.handshake = n, h
+	h := &handshake{hello: hello, negotiation: n}
+	e.handshake = h
 	rand.Read(h.serverHello.Random[:])
 	if maxVersion(e.config) > tls.VersionTLS12 {
 		// RFC 8446, section 4.1.3: tells a client of TLS 1.3 that somebody has tampered with its hello.
@@ -76,6 +72,18 @@ func (s expectClientHello) next(e *engine, m message) (state, error) {
 	return h.full(e)
 }
 
+// readHello reads a ClientHello, unless that was done to negotiate. raw is the message.
+func readHello(m message, n *Negotiation) (hello *wire.ClientHello, raw []byte, err error) {
+	if n != nil && n.hello != nil {
+		return n.hello, n.raw, nil
+	}
+	hello, raw = new(wire.ClientHello), bytes.Clone(m.raw)
+	if !hello.Unmarshal(raw[wire.HeaderLength:]) {
+		return nil, nil, m.malformed()
+	}
+	return hello, raw, checkHello(hello)
+}
+
 // checkHello checks what makes a handshake impossible whatever is negotiated.
 func checkHello(hello *wire.ClientHello) error {
 	switch {
@@ -90,7 +98,7 @@ func checkHello(hello *wire.ClientHello) error {
 
 // A handshake is what its states have in common.
 type handshake struct {
-	hello       wire.ClientHello
+	hello       *wire.ClientHello
 	negotiation *Negotiation
 	suite       *schedule.Suite
 	serverHello wire.ServerHello

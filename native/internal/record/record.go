@@ -96,6 +96,20 @@ type Reader struct {
 	opening protection
 }
 
+// Begin begins with bytes that were read from the peer already. Their memory is the Reader's from now on, and that behind
+// them too.
+func (r *Reader) Begin(read []byte) { r.memory, r.buffer = read[:0], read }
+
+// End returns the memory that the Reader has used, if all that is in it was read, and else nil. It must not be used afterwards.
+func (r *Reader) End() []byte {
+	if len(r.buffer) > 0 {
+		return nil
+	}
+	memory := r.memory
+	r.memory, r.buffer = nil, nil
+	return memory
+}
+
 // Protect makes all that follows protected with the keys. Bytes that were fed and not read yet are part of that.
 func (r *Reader) Protect(s *schedule.Suite, k schedule.Keys) { r.opening = newProtection(s, k) }
 
