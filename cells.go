@@ -1,32 +1,14 @@
 package reprise
 
 // A cell is a session in the internal cache. It holds no pointer, so that the garbage collector passes over the memory
-// of any number of sessions without looking into it.
+// of any number of sessions without looking into it, and fills three cache lines.
 type cell struct {
-	id        [MaxSessionIDLength]byte
-	secret    [maxSecretLength]byte
-	lineageID [16]byte
+	sessionData
 
-	created, timeout         milliseconds
-	lineageStart, lineageEnd milliseconds
-
-	residence residence
-
-	generation   uint32
-	ticketAgeAdd uint32
-	maxEarlyData uint32
-
+	state   cellState
 	profile slot   // in the shard's profiles
 	rank    uint32 // in the order of expiry
 	next    slot   // of the free cells
-
-	version, cipherSuite, group uint16
-
-	idLength, secretLength uint8
-	flags                  sessionFlags
-	state                  cellState
-
-	_ [8]byte // up to three cache lines
 }
 
 type cellState uint8
@@ -80,44 +62,6 @@ func (c *cells) allocate() slot {
 func (c *cells) release(s slot) {
 	*c.at(s) = cell{next: c.free}
 	c.free = s
-}
-
-// store writes a session into the cell, apart from what the shard keeps there itself.
-func (c *cell) store(s *Session) {
-	c.id = s.id.bytes
-	c.idLength = s.id.length
-	c.secret = s.secret
-	c.secretLength = s.secretLength
-	c.flags = s.flags
-	c.version = s.version
-	c.cipherSuite = s.cipherSuite
-	c.group = s.group
-	c.ticketAgeAdd = s.ticketAgeAdd
-	c.maxEarlyData = s.maxEarlyData
-	c.created = s.created
-	c.timeout = s.timeout
-	c.lineageID = s.lineage.id
-	c.lineageStart = s.lineage.start
-	c.lineageEnd = s.lineage.end
-	c.generation = s.lineage.generation
-}
-
-// load reads the cell's session into s.
-func (c *cell) load(s *Session, p *profile) {
-	s.id = SessionID{length: c.idLength, bytes: c.id}
-	s.secret = c.secret
-	s.secretLength = c.secretLength
-	s.flags = c.flags
-	s.version = c.version
-	s.cipherSuite = c.cipherSuite
-	s.group = c.group
-	s.ticketAgeAdd = c.ticketAgeAdd
-	s.maxEarlyData = c.maxEarlyData
-	s.created = c.created
-	s.timeout = c.timeout
-	s.lineage = lineage{id: c.lineageID, start: c.lineageStart, end: c.lineageEnd, generation: c.generation}
-	s.profile = p
-	s.residence = c.residence
 }
 
 // profiles is the table of profiles that the cells of a shard share, each with the number of cells that have it.

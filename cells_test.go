@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -115,7 +116,7 @@ func TestIndex(t *testing.T) {
 	for i := range 5000 {
 		s := cs.allocate()
 		cell := cs.at(s)
-		cell.id, cell.idLength = id(s).bytes, id(s).length
+		cell.id = *id(s)
 		// Few homes and few tags, so that buckets overflow.
 		known[s] = uint64(i%7)*numShards | uint64(i%5)<<58
 		if i%2 == 0 {
@@ -180,5 +181,11 @@ func TestBytesAreBounded(t *testing.T) {
 	c.Flush(time.Time{})
 	if n := c.internal.profileSize.Load(); n != 0 {
 		t.Errorf("%d bytes in an empty cache", n)
+	}
+}
+
+func TestCellFillsThreeCacheLines(t *testing.T) {
+	if size := reflect.TypeFor[cell]().Size(); size != 3*64 {
+		t.Errorf("a cell has %d bytes", size)
 	}
 }

@@ -1,5 +1,10 @@
 package reprise
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // An index finds the slot of a cell by the fingerprint of its ID. It is an open-addressing hash table of buckets that
 // fill a cache line each: a search reads one line, nearly always, before it reads the cell. It costs 5.3 bytes a place, of which
 // 7/16 to 7/8 are taken; a map[uint64]slot costs 17.
@@ -33,18 +38,31 @@ func (x *index) find(fingerprint uint64, c *cells, id *SessionID) slot {
 	tag := tagOf(fingerprint)
 	for n := x.home(fingerprint); ; n = x.next(n) {
 		b := &x.buckets[n]
-		for i, t := range b.tags {
-			if t != tag {
-				continue
+		low, high := b.matches(tag)
+		for ; low != 0; low &= low - 1 {
+			if s := b.slots[bits.TrailingZeros64(low)/8]; c.at(s).id == *id {
+				return s
 			}
-			if cell := c.at(b.slots[i]); cell.id == id.bytes && cell.idLength == id.length {
-				return b.slots[i]
+		}
+		for ; high != 0; high &= high - 1 {
+			if s := b.slots[8+bits.TrailingZeros64(high)/8]; c.at(s).id == *id {
+				return s
 			}
 		}
 		if b.overflow == 0 {
 			return noSlot
 		}
 	}
+}
+
+// matches returns words whose lowest byte with its highest bit set is that of the first place that has the tag: low is about
+// the first eight places, high about the others. Bytes further up may be set for places that have another tag.
+func (b *bucket) matches(tag uint8) (low, high uint64) {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	pattern := ones * uint64(tag)
+	low = binary.LittleEndian.Uint64(b.tags[:]) ^ pattern // a byte of 0 for each match
+	high = uint64(binary.LittleEndian.Uint32(b.tags[8:])) ^ pattern
+	return (low - ones) &^ low & tops, (high - ones) &^ high & (tops >> 32)
 }
 
 // add adds a slot. fingerprintOf tells the fingerprints of the others, which it needs to grow.

@@ -83,7 +83,7 @@ func (c *internalCache) load(id *SessionID, dst *Session) bool {
 }
 
 func (c *internalCache) fingerprint(of *cell) uint64 {
-	return maphash.Bytes(c.seed, of.id[:of.idLength])
+	return maphash.Bytes(c.seed, of.id.bytes[:of.id.length])
 }
 
 func (c *internalCache) contains(id *SessionID) bool {

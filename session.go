@@ -19,20 +19,26 @@ import (
 type Session struct {
 	_ [0]func() // not comparable
 
-	id           SessionID
+	sessionData
+	profile *profile
+}
+
+// sessionData is a session without its profile. It holds no pointer, so that it may lie where the garbage collector does
+// not look.
+type sessionData struct {
 	secret       [maxSecretLength]byte
-	secretLength uint8
-	flags        sessionFlags
-	version      uint16
-	cipherSuite  uint16
-	group        uint16
-	ticketAgeAdd uint32
-	maxEarlyData uint32
 	created      milliseconds
 	timeout      milliseconds
 	lineage      lineage
-	profile      *profile
 	residence    residence // of a session that comes from the internal cache or from a store
+	ticketAgeAdd uint32
+	maxEarlyData uint32
+	version      uint16
+	cipherSuite  uint16
+	group        uint16
+	secretLength uint8
+	flags        sessionFlags
+	id           SessionID
 }
 
 // maxSecretLength is the length of the longest secret of a supported version: the TLS 1.2 master secret and the
@@ -189,7 +195,7 @@ func NewSession(p SessionParams) (*Session, error) {
 	if p.Timeout == 0 {
 		p.Timeout = DefaultTimeout
 	}
-	s := &Session{
+	s := &Session{sessionData: sessionData{
 		id:           p.ID,
 		secretLength: uint8(len(p.Secret)),
 		version:      p.Version,
@@ -200,7 +206,7 @@ func NewSession(p SessionParams) (*Session, error) {
 		created:      toMilliseconds(p.Created),
 		timeout:      roundUp(p.Timeout),
 		lineage:      newLineage(p.Lineage, p.Created),
-	}
+	}}
 	for _, t := range []milliseconds{s.created, s.lineage.start, s.lineage.end} {
 		if t < 0 || t > maxMilliseconds {
 			return nil, fmt.Errorf("reprise: session with a time that can't be stored, %v", t.time().UTC())

@@ -49,7 +49,7 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p part, r residence) slot {
 	at := s.cells.allocate()
 	cell := s.cells.at(at)
-	cell.store(session)
+	cell.sessionData = session.sessionData
 	profile, isNew := s.profiles.acquire(session.profile)
 	if isNew {
 		c.profileSize.Add(session.profile.length())
@@ -68,7 +68,7 @@ func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p
 
 func (s *shard) load(at slot, dst *Session) {
 	cell := s.cells.at(at)
-	cell.load(dst, s.profiles.entries[cell.profile].profile)
+	dst.sessionData, dst.profile = cell.sessionData, s.profiles.entries[cell.profile].profile
 }
 
 // entry returns a cell's entry in the order of its part.
@@ -107,7 +107,7 @@ func (s *shard) batch(from slot) (sessions []*Session, next slot) {
 	defer s.mu.Unlock()
 	to := min(from+16*cellsPerChunk, s.cells.unused)
 	for at := from; at < to; at++ {
-		if s.cells.at(at).idLength > 0 {
+		if s.cells.at(at).id.length > 0 {
 			session := new(Session)
 			s.load(at, session)
 			sessions = append(sessions, session)
