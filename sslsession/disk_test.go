@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reprise-tls/reprise"
 )
@@ -63,7 +64,9 @@ func TestDiskCacheOfTheExample(t *testing.T) {
 	if s, err := d.get(t.Context(), id); s != nil || err == nil {
 		t.Errorf("a damaged file: %v, %v", s, err)
 	}
-	s := newSession(t, tls13Params(t))
+	p := tls13Params(t)
+	p.Created, p.Lineage = time.Now().Add(-5*time.Second), reprise.Lineage{}
+	s := newSession(t, p)
 	if !d.add(nil, s) {
 		t.Error("the new callback refuses to keep the session")
 	}
@@ -79,5 +82,16 @@ func TestDiskCacheOfTheExample(t *testing.T) {
 		if got, err := d.get(t.Context(), s.ID()); got != nil || err != nil {
 			t.Errorf("a removal left the file: %v, %v", got, err)
 		}
+	}
+
+	// One that has expired is returned, for the cache to decline it, and gone then.
+	p.Timeout = time.Second
+	s = newSession(t, p)
+	d.add(nil, s)
+	if got, err := d.get(t.Context(), s.ID()); got == nil || err != nil {
+		t.Errorf("an expired session: %v, %v", got, err)
+	}
+	if got, err := d.get(t.Context(), s.ID()); got != nil || err != nil {
+		t.Errorf("the file of an expired session is still there: %v, %v", got, err)
 	}
 }

@@ -89,7 +89,11 @@ func (d diskCache) get(_ context.Context, id reprise.SessionID) (*reprise.Sessio
 	//		Scope:   reprise.ScopeOf(reprise.ConnectionInfo{Context: []byte("shop"), ServerName: "localhost"}),
 	//		Context: []byte("shop"),
 	//	}
-	return sslsession.ToSession(x, sslsession.Foreign{})
+	s, err := sslsession.ToSession(x, sslsession.Foreign{})
+	if err == nil && time.Now().After(s.Expiry()) {
+		_ = os.Remove(d.file(id)) // it will be declined, and no remove call follows: it was never in the internal cache
+	}
+	return s, err
 }
 
 // serve is main of the C server: what SSL_CTX_new, SSL_CTX_sess_set_new_cb and its companions, and the loop around accept are

@@ -25,7 +25,7 @@ type Input struct {
 	FleetKey    string `placeholder:"FILE" help:"Fleet key file: opens a record, and tells the session's name."`
 	ID          string `name:"id" env:"-" placeholder:"HEX" help:"Session ID, or the ticket that it was sent as: opens a record."`
 	IDFrom      string `name:"id-from" env:"-" placeholder:"FILE" help:"Take the ID from this session, in PEM or DER: one that a client has."`
-	Store       string `env:"-" placeholder:"URL" help:"Get the record from this store, which no server has open: file:DIR, redis:// or rediss://."`
+	Store       string `env:"-" placeholder:"URL" help:"Get the record from this store: file:DIR, if no server has it open, redis:// or rediss://."`
 	StorePrefix string `placeholder:"TEXT" help:"What the keys in redis begin with. Default: reprise:."`
 	StoreCA     string `name:"store-ca" placeholder:"FILE" help:"CA certificates (PEM) that a rediss:// server is verified against. Default: those of the system."`
 	UnsafeStore bool   `help:"Allow a redis store beyond loopback without TLS and password."`
