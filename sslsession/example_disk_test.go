@@ -157,7 +157,7 @@ func Example_externalCacheOnDisk() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }()
 	certificate := selfSigned()
 	client := &tls.Config{
 		ServerName:         "localhost",
