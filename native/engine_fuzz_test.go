@@ -4,12 +4,13 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/reprise-tls/reprise"
-	"github.com/reprise-tls/reprise/internal/certtest"
 	"github.com/reprise-tls/reprise/native"
 )
 
@@ -75,31 +76,47 @@ func clientFlight(tb testing.TB, server *tls.Config, client *tls.Config) []byte 
 	return recorded.bytes
 }
 
-// FuzzEngine feeds the whole engine with what a client may send: it neither panics nor hangs, and only a genuine Finished
-// completes a handshake.
+// FuzzEngine replays recorded connections, and changes what the client sends in the last one. The keys are those of the
+// recording, so a flight that is as it was goes all the way. Whatever else is sent neither panics nor hangs; what completes a
+// handshake is what was recorded, and what is read was said by the client; a handshake that is not completed makes no session, and
+// takes none away.
 func FuzzEngine(f *testing.F) {
-	authority, certificate := certtest.Shared(f)
-	server := &tls.Config{
-		Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"},
-		ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: authority.Pool(),
+	recorded := make([][]flight, len(scenarios))
+	for i, s := range scenarios {
+		recorded[i] = s.load(f)
+		for j, flight := range recorded[i] {
+			f.Add(uint8(i), uint8(j), flight.Client)
+		}
 	}
-	client := &tls.Config{RootCAs: authority.Pool(), ServerName: "a.example", MaxVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}
-	f.Add(clientFlight(f, server, client))
-	withCertificate := client.Clone()
-	withCertificate.Certificates = []tls.Certificate{authority.Client(f, "client", time.Time{})}
-	f.Add(clientFlight(f, server, withCertificate))
-	f.Fuzz(func(t *testing.T, input []byte) {
-		cache, err := reprise.New(reprise.Options{Context: []byte("fuzz")})
-		if err != nil {
-			t.Fatal(err)
+	f.Fuzz(func(t *testing.T, i, j uint8, input []byte) {
+		if int(i) >= len(recorded) || int(j) >= len(recorded[i]) {
+			t.Skip()
 		}
-		conn := native.Server(&scripted{input: input}, server, cache)
-		if err := conn.Handshake(); err == nil {
-			t.Error("a handshake was completed with a recorded flight")
+		server := scenarios[i].server(t)
+		for _, before := range recorded[i][:j] {
+			if _, err := server.serve(&scripted{input: before.Client}); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if cache.Stats().Number != 0 {
-			t.Error("a session was made")
+		sessions, good := server.cache.Stats().Number, server.cache.Stats().AcceptGood
+		want := recorded[i][j]
+		got, err := server.serve(&scripted{input: input})
+		stats := server.cache.Stats()
+		if stats.AcceptGood == good {
+			if stats.Number != sessions {
+				t.Errorf("%d sessions after a failed handshake, %d before", stats.Number, sessions)
+			}
+			if err == nil || got.Message != "" {
+				t.Errorf("read %q before the handshake was complete: %v", got.Message, err)
+			}
+			return
 		}
-		conn.Close()
+		if !strings.HasPrefix(want.Message, got.Message) {
+			t.Errorf("read %q, the client has said %q", got.Message, want.Message)
+		}
+		got.Client, got.Message = want.Client, want.Message
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("another handshake was completed: %+v, want %+v", got, want)
+		}
 	})
 }
