@@ -322,6 +322,16 @@ func (b *StoreBinding) TakePromise() (p TakePromise) {
 	return p
 }
 
+// Delete deletes a record, after what was asked for before. A lookup of it that is under way finds nothing. The store
+// may hear of it later than Delete returns: [StoreBinding.Flush] waits. A session that is resident is not removed; use
+// [Cache.Remove] for those. The error says that the queue of deletes is full, or the binding was closed.
+func (b *StoreBinding) Delete(key StoreKey) error {
+	if !b.queue.delete(key) {
+		return fmt.Errorf("%w: no room for a delete", ErrStoreUnavailable)
+	}
+	return nil
+}
+
 // Flush waits until nothing is left to be written to the store, or ctx is done; the error then says how much is left.
 func (b *StoreBinding) Flush(ctx context.Context) error { return b.queue.flush(ctx) }
 

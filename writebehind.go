@@ -101,8 +101,8 @@ func (w *writeBehind) put(key StoreKey, u unsealed) {
 	w.want(key, e, write)
 }
 
-// delete queues a delete.
-func (w *writeBehind) delete(key StoreKey) {
+// delete queues a delete, and reports whether there was room for it.
+func (w *writeBehind) delete(key StoreKey) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.voidLookup(key)
@@ -110,9 +110,11 @@ func (w *writeBehind) delete(key StoreKey) {
 	switch {
 	case e == nil && (w.closed || len(w.entries) >= 2*w.maxLength):
 		w.counts.DeletesLost++
+		return false
 	case e == nil || e.want.isPut():
 		w.want(key, e, &storeWrite{})
 	}
+	return true
 }
 
 // want makes a write the one that is wanted. e is the key's entry, if it has one.

@@ -287,9 +287,14 @@ func TestTakeTakesNoOtherSessionOfTheID(t *testing.T) {
 }
 
 func TestRemovalDuringALookupVoidsIt(t *testing.T) {
-	for name, remove := range map[string]func(n *node, s *reprise.Session){
-		"removed": func(n *node, s *reprise.Session) { n.remove(s, reprise.RemovedUnclean) },
-		"taken":   func(n *node, s *reprise.Session) { n.takes(s, true) },
+	for name, remove := range map[string]func(n *node, store *faultyStore, s *reprise.Session){
+		"removed": func(n *node, _ *faultyStore, s *reprise.Session) { n.remove(s, reprise.RemovedUnclean) },
+		"taken":   func(n *node, _ *faultyStore, s *reprise.Session) { n.takes(s, true) },
+		"deleted by its key": func(n *node, store *faultyStore, _ *reprise.Session) {
+			store.Each(context.Background(), func(key reprise.StoreKey, _ []byte, _ time.Time) bool {
+				return n.Delete(key) == nil
+			})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -307,7 +312,7 @@ func TestRemovalDuringALookupVoidsIt(t *testing.T) {
 				}()
 				synctest.Wait() // the store has found the record, and has not answered yet
 				store.saw(t, "put", "get")
-				remove(n, s)
+				remove(n, store, s)
 				if got := <-found; got != nil {
 					t.Error("the lookup found a session that was removed meanwhile")
 				}

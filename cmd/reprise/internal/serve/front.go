@@ -74,7 +74,7 @@ func openSockets(addrs []string) ([]net.Listener, error) {
 		addrs = []string{config.DefaultListen}
 	}
 	for _, addr := range addrs {
-		socket, err := net.Listen("tcp", addr)
+		socket, err := listen.Socket("tcp", addr)
 		if err != nil {
 			return nil, hint.With(fmt.Errorf("--listen %s: %w", addr, err),
 				"choose another address; ports below 1024 need a privilege, which the systemd unit has")

@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -112,14 +111,19 @@ func (l *Live) Remove(ctx context.Context, digits string) (Entry, error) {
 	if err != nil {
 		return entry, err
 	}
+	if entry.Stored {
+		key, err := entry.key()
+		if err != nil {
+			return entry, err
+		}
+		if err := l.Binding.Delete(key); err != nil {
+			return entry, err
+		}
+	}
 	if s := l.lookup(l.cached(entry.Session), entry.Session); s != nil {
 		l.Cache.Remove(s)
-		err = l.settle(ctx)
 	}
-	if entry.Stored {
-		err = errors.Join(err, l.Store.delete(ctx, entry))
-	}
-	return entry, err
+	return entry, l.settle(ctx)
 }
 
 // settleTimeout is how long a store may take to write what is queued.
@@ -130,7 +134,7 @@ func (l *Live) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	if err := l.Binding.Flush(ctx); err != nil {
-		return fmt.Errorf("done in the internal cache, and not yet in the store: %w", err)
+		return fmt.Errorf("done here, and not yet in the store: %w", err)
 	}
 	return nil
 }

@@ -50,11 +50,20 @@ func (s Stored) Remove(ctx context.Context, digits string) (Entry, error) {
 }
 
 func (s Stored) delete(ctx context.Context, entry Entry) error {
-	key, err := hex.DecodeString(entry.StoreKey)
-	if err != nil || len(key) != len(reprise.StoreKey{}) {
-		return fmt.Errorf("%q is no store key", entry.StoreKey)
+	key, err := entry.key()
+	if err != nil {
+		return err
 	}
-	return s.Store.Delete(ctx, reprise.StoreKey(key))
+	return s.Store.Delete(ctx, key)
+}
+
+// key returns the key of the entry's record.
+func (e Entry) key() (key reprise.StoreKey, err error) {
+	decoded, err := hex.DecodeString(e.StoreKey)
+	if err != nil || len(decoded) != len(key) {
+		return key, fmt.Errorf("%q is no store key", e.StoreKey)
+	}
+	return reprise.StoreKey(decoded), nil
 }
 
 // Flush implements [Source].
