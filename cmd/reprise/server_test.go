@@ -38,7 +38,8 @@ func setup(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	env.Setenv("SSLSESSION", vectors) // sessions that OpenSSL has made
+	env.Setenv("SSLSESSION", vectors)         // sessions that OpenSSL has made
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command waits for a second, of those with the race detector
 	env.Values[worldKey{}] = &world{servers: map[string]*server{}, clients: map[string]*client{}, redis: map[string]*exec.Cmd{}}
 	return nil
 }
