@@ -72,11 +72,11 @@ func playerPath(t *testing.T) string {
 
 // play has player play scenarios, with libssl as the server, or with the program at the other end of far if it is not nil. It
 // returns what player prints.
-func play(t *testing.T, scenarios string, far *os.File) traces {
+func play(t *testing.T, scenarios string, far *os.File, flags ...string) traces {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	command := exec.CommandContext(ctx, playerPath(t))
+	command := exec.CommandContext(ctx, playerPath(t), flags...)
 	if far != nil {
 		command.Args = append(command.Args, "--far", "3")
 		command.ExtraFiles = []*os.File{far}

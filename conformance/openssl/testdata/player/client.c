@@ -9,6 +9,7 @@
 #include <string.h>
 
 struct connection connections[MAX_CONNECTIONS];
+int always_tickets;
 
 // Its header says 32 bytes of application data.
 const unsigned char garbage[GARBAGE_LENGTH] = { 23, 3, 3, 0, 32, 1 };
@@ -199,20 +200,20 @@ static void offer(SSL *ssl, const char *what)
     unsigned int length;
     size_t n;
     SSL_SESSION *from = given(what), *session;
+    const char *identity = setting(always_tickets && !yes("ticket") && setting("id") != NULL ? "id" : "identity");
 
     if (from == NULL) // it was given none, so it has none to offer
         return;
     session = SSL_SESSION_dup(from);
-    if (setting("identity") != NULL) {
+    if (identity != NULL) {
         const unsigned char *ticket;
 
         SSL_SESSION_get0_ticket(session, &ticket, &n);
-        n = bytes(setting("identity"), ticket, b);
+        n = bytes(identity, ticket, b);
         from = with_ticket(session, b, n);
         SSL_SESSION_free(session);
         session = from;
-    }
-    if (setting("id") != NULL) {
+    } else if (setting("id") != NULL) {
         n = bytes(setting("id"), SSL_SESSION_get_id(session, &length), b);
         SSL_SESSION_set1_id(session, b, (unsigned int)n);
     }
@@ -257,7 +258,7 @@ void client_start(struct connection *c, BIO *bio)
     SSL_set_connect_state(ssl);
     SSL_set_bio(ssl, bio, bio);
     set_versions(ssl);
-    if (!yes("ticket"))
+    if (!yes("ticket") && !always_tickets)
         SSL_set_options(ssl, SSL_OP_NO_TICKET);
     if (is("ems", "no"))
         SSL_set_options(ssl, SSL_OP_NO_EXTENDED_MASTER_SECRET);

@@ -4,6 +4,7 @@
 #include "player.h"
 
 #include <openssl/err.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static int address_count;
 
 void far_open(int fd)
 {
+    signal(SIGPIPE, SIG_IGN); // a server that has gone is an error of the connection
     in = fdopen(fd, "r");
     out = fdopen(dup(fd), "w");
     if (in == NULL || out == NULL)
@@ -32,8 +34,8 @@ static void tell(void)
     fflush(out);
 }
 
-// listen_to reads the answer. Lines that end it begin with "." (it went well), "!" (it can't be played) or "?" (a
-// mistake). keep, if not NULL, is the beginning of events that are returned rather than printed.
+// listen_to reads the answer. Lines that end it begin with "." (it went well), "-" (go on, there is more to come), "!" (it can't be played) or "?" (a
+// mistake). It returns NULL if the step can't be played. keep, if not NULL, is the beginning of events that are returned rather than printed.
 static const char *listen_to(const char *keep)
 {
     static char kept[4096];
@@ -43,10 +45,11 @@ static const char *listen_to(const char *keep)
         answer[strcspn(answer, "\n")] = '\0';
         switch (answer[0]) {
         case '.':
+        case '-':
             return keep == NULL ? answer + 1 : kept;
         case '!':
             unplayable(answer + 2);
-            return "";
+            return NULL;
         case '?':
             fail("the other program says: %s", answer + 2);
         case '=':
@@ -68,13 +71,13 @@ static void step_far(void)
 
     if (strcmp(word(0), "new-ticket") == 0) {
         tell();
-        listen_to(NULL);
-        client_read(&connections[atoi(word(1))]);
+        if (listen_to(NULL) != NULL)
+            client_read(&connections[atoi(word(1))]);
         return;
     }
     tell();
     address = listen_to(strcmp(word(0), "server") == 0 ? "address " : NULL);
-    if (strcmp(word(0), "server") == 0 && address[0] != '\0') {
+    if (strcmp(word(0), "server") == 0 && address != NULL) {
         snprintf(addresses[address_count].name, sizeof addresses[0].name, "%s", word(1));
         snprintf(addresses[address_count++].address, sizeof addresses[0].address, "%s", address);
     }
@@ -104,7 +107,7 @@ static void hang_up(struct connection *c)
 // print_outcome prints what the other program says of the handshake: "version=... reused=...", or nothing if it failed.
 static int print_outcome(struct connection *c, const char *outcome)
 {
-    const char *early = "", *reused = strstr(outcome, " reused=");
+    const char *early = "", *reused = outcome == NULL ? NULL : strstr(outcome, " reused=");
 
     if (reused == NULL) {
         if (strcmp(word(2), "abandon") != 0)
@@ -123,12 +126,13 @@ static void connect_far(struct connection *c)
     const char *outcome;
     int result = 0;
 
-    c->socket = dial(word(1));
-    snprintf(c->owner, sizeof c->owner, "%s", word(1));
-    client_start(c, BIO_new_socket(c->socket, BIO_NOCLOSE));
     tell();
+    if (listen_to(NULL) == NULL)
+        return;
+    c->socket = dial(word(1));
+    client_start(c, BIO_new_socket(c->socket, BIO_NOCLOSE));
     if (strcmp(word(2), "abandon") == 0) {
-        BIO_set_nbio(SSL_get_rbio(c->client), 1);
+        SSL_set0_rbio(c->client, BIO_new(BIO_s_mem())); // it never hears of the answer
         client_handshake(c);
         shutdown(c->socket, SHUT_WR);
     } else {
@@ -164,8 +168,8 @@ static void close_far(struct connection *c, const char *parts)
     fflush(out);
     if (strchr(parts, 'G') != NULL)
         client_read(c);
-    listen_to(NULL);
-    client_read(c);
+    if (listen_to(NULL) != NULL)
+        client_read(c);
     hang_up(c);
 }
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+int stateful, one_ticket, exact_size;
+
 struct server {
     SSL_CTX *ctx;
     char name[16];
@@ -300,6 +302,9 @@ static void set_callbacks(SSL_CTX *ctx, const char *names)
     SSL_CTX_sess_set_get_cb(ctx, strstr(names, "get") != NULL ? get_session : NULL);
 }
 
+// size_for returns the size that lets the cache hold n sessions.
+static long size_for(long n) { return exact_size && n > 1 ? n + 1 : n; }
+
 static void set_crypto(SSL_CTX *ctx)
 {
     if (setting("suites") != NULL && SSL_CTX_set_cipher_list(ctx, setting("suites")) != 1)
@@ -310,6 +315,8 @@ static void set_crypto(SSL_CTX *ctx)
         fail("groups");
     set_option(ctx, "no-ticket", SSL_OP_NO_TICKET);
     set_option(ctx, "no-anti-replay", SSL_OP_NO_ANTI_REPLAY);
+    if (stateful)
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
 }
 
 static void apply(struct server *s)
@@ -323,10 +330,7 @@ static void apply(struct server *s)
     if (setting("mode") != NULL)
         SSL_CTX_set_session_cache_mode(ctx, mode_of(setting("mode")));
     if (setting("size") != NULL)
-        SSL_CTX_sess_set_cache_size(ctx, number("size", 0));
-    // To hold so many sessions, and not one less, libssl must be told a size of one more.
-    if (setting("capacity") != NULL)
-        SSL_CTX_sess_set_cache_size(ctx, number("capacity", 1) == 1 ? 1 : number("capacity", 0) + 1);
+        SSL_CTX_sess_set_cache_size(ctx, size_for(number("size", 0)));
     if (setting("timeout") != NULL)
         SSL_CTX_set_timeout(ctx, number("timeout", 0));
     if (setting("context") != NULL
@@ -334,6 +338,8 @@ static void apply(struct server *s)
         fail("context");
     if (setting("tickets") != NULL)
         SSL_CTX_set_num_tickets(ctx, (size_t)number("tickets", 2));
+    if (one_ticket && SSL_CTX_get_num_tickets(ctx) > 1)
+        SSL_CTX_set_num_tickets(ctx, 1);
     if (setting("early") != NULL)
         SSL_CTX_set_max_early_data(ctx, (uint32_t)number("early", 0));
     if (setting("verify") != NULL)

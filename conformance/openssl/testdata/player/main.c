@@ -1,7 +1,12 @@
 // player plays the scenarios on standard input and prints what happens.
 //
-//   player            libssl is the server, in this program
-//   player --far FD   the server is another program, which is told each step on the file descriptor
+//   player               libssl is the server, in this program
+//   player --far FD      the server is another program, which is told each step on the file descriptor
+//
+//   player --tickets     the client always offers tickets: for a server that knows no other way
+//   player --stateful    libssl is told to keep all sessions (SSL_OP_NO_TICKET), as a server does that has no other tickets
+//   player --one-ticket  libssl is told to issue one ticket at most
+//   player --exact-size  libssl is told a size of one more, which is what it takes to hold as many sessions as the size says
 //
 // The client is libssl always, in this program.
 
@@ -312,6 +317,7 @@ static void split(void)
         words[word_count++] = w;
 }
 
+// resolve puts IDs for the names of sessions in words and values. What follows the name stays: get=S1:renamed.
 static void resolve(void)
 {
     unsigned char id[64];
@@ -320,21 +326,34 @@ static void resolve(void)
     for (int i = 0; i < word_count; i++) {
         char *value = strchr(words[i], '='), *name = value == NULL ? words[i] : value + 1;
         size_t n = name[0] == 'S' && isdigit((unsigned char)name[1]) ? named(name, id) : 0;
+        size_t used = strlen(resolved), room = sizeof resolved - used;
 
-        snprintf(resolved + strlen(resolved), sizeof resolved - strlen(resolved), "%s%.*s%s", i == 0 ? "" : " ",
-                 n > 0 ? (int)(name - words[i]) : (int)strlen(words[i]), words[i], n > 0 ? hex(id, n) : "");
+        if (n == 0)
+            snprintf(resolved + used, room, "%s%s", i == 0 ? "" : " ", words[i]);
+        else
+            snprintf(resolved + used, room, " %.*s%s%s", (int)(name - words[i]), words[i], hex(id, n),
+                     name + 1 + strspn(name + 1, "0123456789"));
     }
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "--far") == 0) {
-        far_open(atoi(argv[2]));
-        side = &far;
-    } else if (argc != 1) {
-        fprintf(stderr, "usage: player [--far FD] <SCENARIOS\n");
-        return 2;
-    }
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--tickets") == 0) {
+            always_tickets = 1;
+        } else if (strcmp(argv[i], "--stateful") == 0) {
+            stateful = 1;
+        } else if (strcmp(argv[i], "--one-ticket") == 0) {
+            one_ticket = 1;
+        } else if (strcmp(argv[i], "--exact-size") == 0) {
+            exact_size = 1;
+        } else if (strcmp(argv[i], "--far") == 0 && i + 1 < argc) {
+            far_open(atoi(argv[++i]));
+            side = &far;
+        } else {
+            fprintf(stderr, "usage: player [--stateful] [--one-ticket] [--exact-size] [--tickets] [--far FD] <SCENARIOS\n");
+            return 2;
+        }
     for (connection = -1; fgets(text, sizeof text, stdin) != NULL;) {
         split();
         if (word_count == 0)

@@ -51,13 +51,13 @@ struct connection {
     SSL *client, *server;                // server is NULL if it is another program
     BIO *server_bio;                     // what the server's bytes go through
     int socket;                          // of the other program's connection
-    char owner[16];                      // the name of the server
     SSL_SESSION *sessions[MAX_SESSIONS]; // that the client got
     int count;
     int client_done;
 };
 
 extern struct connection connections[MAX_CONNECTIONS];
+extern int always_tickets; // also of TLS 1.2; a session ID to be offered is then a ticket
 
 const char *client_version(void); // 1.2, 1.3 or 1.2-1.3
 void client_start(struct connection *c, BIO *bio);
@@ -82,6 +82,7 @@ struct side {
 };
 
 extern const struct side libssl, far;
+extern int stateful, one_ticket, exact_size; // how libssl is held to what another server does
 void far_open(int fd);
 // unplayable is called when the side can't play the scenario; what is left of it is skipped.
 void unplayable(const char *key);
