@@ -2,6 +2,8 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
 	"sync"
 	"time"
 
@@ -94,6 +96,13 @@ func (s *Store) trackingOptions(address string, lose func()) rueidis.ClientOptio
 	o.DisableCache = false
 	o.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noCache{} }
 	o.ClientTrackingOptions = []string{"BCAST", "NOLOOP", "PREFIX", s.prefix}
+	o.DialCtxFn = func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+		conn, err := s.options.DialCtxFn(ctx, address, d, config)
+		if err != nil {
+			return nil, err
+		}
+		return &pacedConn{Conn: conn}, nil
+	}
 	o.OnInvalidations = func(names []rueidis.RedisMessage) {
 		if names == nil { // the connection has ended, or all keys were flushed
 			lose()
@@ -193,6 +202,25 @@ func (q *noticeQueue) setFollowing(follows bool) {
 		kind = reprise.NoticesFollow
 	}
 	q.add(reprise.Notice{Kind: kind})
+}
+
+// readPause is how far reads of notices lie apart at least.
+const readPause = 5 * time.Millisecond
+
+// A pacedConn lets some notices come together before it reads them. Redis sends each put and removal in the fleet at once, and to
+// wake up for each would cost ten times what it takes to look at it.
+type pacedConn struct {
+	net.Conn
+	last time.Time
+}
+
+func (c *pacedConn) Read(p []byte) (int, error) {
+	if early := readPause - time.Since(c.last); early > 0 {
+		time.Sleep(early)
+	}
+	n, err := c.Conn.Read(p)
+	c.last = time.Now()
+	return n, err
 }
 
 // noCache is the cache that rueidis demands for tracking: it holds nothing.

@@ -24,7 +24,7 @@ import (
 
 // A server is a redis-server of its own, on a free port of the loopback interface.
 type server struct {
-	t        *testing.T
+	t        testing.TB
 	args     []string
 	port     int
 	busPort  int    // of a node of a cluster
@@ -40,7 +40,7 @@ type server struct {
 const portArgument = "{port}"
 
 // startServer starts a server that forgets nothing when it is killed. It ends with the test.
-func startServer(t *testing.T, args ...string) *server {
+func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	return startWith(t, freePort(t), append([]string{
 		"--port", portArgument, "--bind", "127.0.0.1", "--dir", t.TempDir(),
@@ -49,7 +49,7 @@ func startServer(t *testing.T, args ...string) *server {
 }
 
 // startWith starts a redis-server with these arguments alone.
-func startWith(t *testing.T, port int, args []string, ready string) *server {
+func startWith(t testing.TB, port int, args []string, ready string) *server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") != "" {
@@ -106,7 +106,7 @@ func (s *server) signal(signal syscall.Signal) {
 	}
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -80,9 +80,20 @@ func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, li
 	return s.PutBatch(ctx, []reprise.StorePut{{Key: key, Record: record, Lifetime: lifetime}})
 }
 
-// Get implements [reprise.Store] with GET.
+// Get implements [reprise.Store] with GET. It tries again once if the connection has broken: that may have been long ago.
 func (s *Store) Get(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
-	return recordOf(s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.name(key)).Build() }))
+	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.name(key)).Build() }
+	answer, err := s.do(ctx, get)
+	if isBroken(err) && ctx.Err() == nil {
+		answer, err = s.do(ctx, get)
+	}
+	return recordOf(answer, err)
+}
+
+// isBroken reports whether a call failed for its connection: neither Redis has answered nor has the time run out.
+func isBroken(err error) bool {
+	_, answered := rueidis.IsRedisErr(err)
+	return err != nil && !answered && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
 }
 
 // Take implements [reprise.Store] with GETDEL. Bindings use [Store.TakeIncarnated].

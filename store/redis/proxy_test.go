@@ -1,0 +1,160 @@
+package redisstore_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A proxy is a network between a store and its server, with the faults of networks.
+type proxy struct {
+	target   string
+	listener net.Listener
+
+	mu      sync.Mutex
+	conns   map[net.Conn]bool
+	refuses bool
+	open    chan struct{} // closed while bytes pass
+	delay   time.Duration // of what the server answers
+}
+
+func startProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{target: target, listener: l, conns: make(map[net.Conn]bool), open: make(chan struct{})}
+	close(p.open)
+	go p.serve()
+	t.Cleanup(func() {
+		l.Close()
+		p.pass()
+		p.reset()
+	})
+	return p
+}
+
+func (p *proxy) address() string { return p.listener.Addr().String() }
+
+func (p *proxy) serve() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		refuses := p.refuses
+		p.conns[client] = true
+		p.mu.Unlock()
+		if refuses {
+			p.drop(client)
+			continue
+		}
+		go p.connect(client)
+	}
+}
+
+func (p *proxy) connect(client net.Conn) {
+	defer p.drop(client)
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	p.conns[server] = true
+	p.mu.Unlock()
+	defer p.drop(server)
+	go func() {
+		defer p.drop(client)
+		p.copy(client, server, true)
+	}()
+	p.copy(server, client, false)
+}
+
+func (p *proxy) copy(to, from net.Conn, answers bool) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.mu.Lock()
+		open, delay := p.open, p.delay
+		p.mu.Unlock()
+		<-open
+		if answers && delay > 0 {
+			time.Sleep(delay)
+		}
+		if _, writeErr := to.Write(buf[:n]); err != nil || writeErr != nil {
+			return
+		}
+	}
+}
+
+// drop resets a connection.
+func (p *proxy) drop(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	c.Close()
+	delete(p.conns, c)
+}
+
+// reset resets all connections there are.
+func (p *proxy) reset() {
+	p.mu.Lock()
+	conns := make([]net.Conn, 0, len(p.conns))
+	for c := range p.conns {
+		conns = append(conns, c)
+	}
+	p.mu.Unlock()
+	for _, c := range conns {
+		p.drop(c)
+	}
+}
+
+// refuse resets all connections, and those that come.
+func (p *proxy) refuse() {
+	p.mu.Lock()
+	p.refuses = true
+	p.mu.Unlock()
+	p.reset()
+}
+
+// swallow lets no byte through, and keeps the connections.
+func (p *proxy) swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = make(chan struct{})
+}
+
+// slow delays what the server answers.
+func (p *proxy) slow(by time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = by
+}
+
+// pass ends all faults. What was swallowed is lost with its connections.
+func (p *proxy) pass() {
+	p.mu.Lock()
+	p.refuses, p.delay = false, 0
+	closed := false
+	select {
+	case <-p.open:
+	default:
+		closed = true
+	}
+	open := p.open
+	p.mu.Unlock()
+	if closed {
+		p.reset()
+		close(open)
+	}
+}
+
+func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}
