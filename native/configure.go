@@ -48,11 +48,14 @@ func Peek(read []byte, conn net.Conn, config *tls.Config) (n *Negotiation, ok bo
 	if err != nil || length == 0 || length < len(content) || !m.is(wire.KindClientHello) {
 		return nil, false
 	}
+	if maxVersion(config) >= tls.VersionTLS13 && wire.OffersVersion(m.body, tls.VersionTLS13) {
+		return nil, true // nearly every client, so that no more is done for them
+	}
 	hello, raw, err := readHello(m, nil)
 	if err != nil {
 		return nil, false
 	}
-	if n, err = Negotiate(helloInfo(hello, conn), config); err != nil {
+	if n, err = Negotiate(helloInfo(hello, conn), config); err != nil || checkHello(hello) != nil {
 		return nil, true //nolint:nilerr // for crypto/tls to tell the client
 	}
 	n.hello, n.raw = hello, raw
@@ -68,7 +71,7 @@ func CanPeek(config *tls.Config) bool {
 // ClientHelloInfo of crypto/tls.
 func (e *engine) negotiate(hello *wire.ClientHello, raw []byte) (n *Negotiation, err error) {
 	if CanPeek(e.config) {
-		return Negotiate(helloInfo(hello, e.conn), e.config)
+		return negotiate(helloInfo(hello, e.conn), e.config)
 	}
 	return e.negotiateWithCallbacks(raw)
 }
@@ -77,7 +80,7 @@ func (e *engine) negotiateWithCallbacks(raw []byte) (n *Negotiation, err error) 
 	captured := captureInfo(e.ctx, e.conn, raw, func(info *tls.ClientHelloInfo) {
 		var config *tls.Config
 		if config, err = resolve(info, e.config); err == nil {
-			n, err = Negotiate(info, config)
+			n, err = negotiate(info, config)
 		}
 	})
 	if !captured {
@@ -122,7 +125,7 @@ func restricted(info *tls.ClientHelloInfo, config *tls.Config) *tls.ClientHelloI
 	r := *info
 	r.CipherSuites = slices.DeleteFunc(slices.Clone(info.CipherSuites), func(id uint16) bool { return !enabled(config, id) })
 	r.SupportedCurves = slices.DeleteFunc(slices.Clone(info.SupportedCurves), func(group tls.CurveID) bool {
-		return chooseGroup([]tls.CurveID{group}, config) == 0
+		return chooseGroup([]tls.CurveID{group}, standardGroups, config) == 0
 	})
 	r.SupportedVersions = []uint16{tls.VersionTLS12}
 	return &r

@@ -102,6 +102,33 @@ func (m *ClientHello) Unmarshal(body []byte) bool {
 	return true
 }
 
+// OffersVersion reports whether the body of a ClientHello has a version in its supported_versions extension (RFC 8446,
+// section 4.2.1). It reads no more than that, and allocates nothing.
+func OffersVersion(body []byte, version uint16) bool {
+	s := cryptobyte.String(body)
+	var skipped, extensions cryptobyte.String
+	if !s.Skip(2+32) || !s.ReadUint8LengthPrefixed(&skipped) || !s.ReadUint16LengthPrefixed(&skipped) ||
+		!s.ReadUint8LengthPrefixed(&skipped) || !s.ReadUint16LengthPrefixed(&extensions) {
+		return false
+	}
+	for !extensions.Empty() {
+		var kind uint16
+		var data, versions cryptobyte.String
+		if !extensions.ReadUint16(&kind) || !extensions.ReadUint16LengthPrefixed(&data) {
+			return false
+		}
+		if kind != ExtensionSupportedVersions || !data.ReadUint8LengthPrefixed(&versions) {
+			continue
+		}
+		for v := uint16(0); versions.ReadUint16(&v); {
+			if v == version {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // readExtension reads the extensions that are known, and passes over the others.
 func (m *ClientHello) readExtension(kind uint16, data *cryptobyte.String) bool {
 	switch kind {

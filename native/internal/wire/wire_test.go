@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,8 +62,15 @@ func FuzzClientHello(f *testing.F) {
 	f.Add(goHello(f, &tls.Config{ServerName: "www.example", MaxVersion: tls.VersionTLS12}))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var m wire.ClientHello
-		if m.Unmarshal(body) && (len(m.Random) != 32 || len(m.SessionID) > 32 || len(m.CompressionMethods) == 0) {
+		offers := wire.OffersVersion(body, tls.VersionTLS13)
+		if !m.Unmarshal(body) {
+			return
+		}
+		if len(m.Random) != 32 || len(m.SessionID) > 32 || len(m.CompressionMethods) == 0 {
 			t.Errorf("accepted %x", body)
+		}
+		if offers != slices.Contains(m.SupportedVersions, tls.VersionTLS13) {
+			t.Errorf("TLS 1.3 is offered: %v, of %x", offers, body)
 		}
 	})
 }
