@@ -9,8 +9,10 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"math/big"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -104,3 +106,91 @@ func TestCurveOfCertificate(t *testing.T) {
 		}
 	}
 }
+
+// verdict is what a server makes of a client's certificate.
+type verdict struct {
+	accepted     bool
+	alert        string // that the client gets
+	certificates int
+	chains       int
+}
+
+// judge makes a handshake with a server.
+func judge(t *testing.T, server interface {
+	net.Conn
+	Handshake() error
+	ConnectionState() tls.ConnectionState
+}, client *tls.Conn) (v verdict) {
+	t.Helper()
+	read := make(chan error, 1)
+	go func() {
+		_, err := client.Read(make([]byte, 1))
+		client.Close()
+		read <- err
+	}()
+	v.accepted = server.Handshake() == nil
+	state := server.ConnectionState()
+	if v.accepted {
+		v.certificates, v.chains = len(state.PeerCertificates), len(state.VerifiedChains)
+		server.Close()
+	}
+	if err := <-read; !errors.Is(err, io.EOF) {
+		v.alert = err.Error()
+	}
+	server.Close()
+	return v
+}
+
+// TestClientCertificatesAsStandard: each policy judges each certificate as crypto/tls does.
+func TestClientCertificatesAsStandard(t *testing.T) {
+	authority, certificate := certtest.Shared(t)
+	other := certtest.NewAuthority(t, "other")
+	chain := authority.Intermediate(t, "intermediate").Client(t, "client", time.Time{})
+	alone := chain
+	alone.Certificate = chain.Certificate[:1]
+	foreignKey := authority.Client(t, "client", time.Time{})
+	foreignKey.PrivateKey = other.Client(t, "client", time.Time{}).PrivateKey
+	clients := map[string]*tls.Certificate{
+		"none":                 {},
+		"good":                 pointer(authority.Client(t, "client", time.Time{})),
+		"good chain":           &chain,
+		"without intermediate": &alone,
+		"of another authority": pointer(other.Client(t, "client", time.Time{})),
+		"expired":              pointer(authority.Client(t, "client", time.Now().Add(-time.Minute))),
+		"of a server":          &certificate,
+		"another's key":        &foreignKey,
+	}
+	for name, shown := range clients {
+		for policy := tls.NoClientCert; policy <= tls.RequireAndVerifyClientCert; policy++ {
+			for _, accepts := range []bool{true, false} {
+				if name == "another's key" && !accepts {
+					continue // crypto/tls asks VerifyConnection before the client has proved that it has the key
+				}
+				config := &tls.Config{
+					Certificates: []tls.Certificate{certificate}, ClientAuth: policy, ClientCAs: authority.Pool(), MaxVersion: tls.VersionTLS12,
+					VerifyConnection: func(tls.ConnectionState) error {
+						if accepts {
+							return nil
+						}
+						return errors.New("the application says no")
+					},
+				}
+				client := func(conn net.Conn) *tls.Conn {
+					return tls.Client(conn, &tls.Config{
+						RootCAs: authority.Pool(), ServerName: "a.example",
+						GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown, nil },
+					})
+				}
+				a, b := tcpPair(t)
+				want := judge(t, tls.Server(b, config), client(a))
+				a, b = tcpPair(t)
+				got := judge(t, native.Server(b, config, newCache(t, reprise.Options{Context: []byte("test")})), client(a))
+				if got != want {
+					t.Errorf("certificate %s, %v, VerifyConnection %v: %+v, want %+v", name, policy, accepts, got, want)
+				}
+			}
+		}
+	}
+}
+
+func pointer(c tls.Certificate) *tls.Certificate { return &c }

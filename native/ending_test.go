@@ -37,14 +37,14 @@ func tcpPair(t *testing.T) (client, server net.Conn) {
 	return client, server
 }
 
-// A wire counts what is written to a connection, and garbles it when it is told to.
-type wire struct {
+// A counter counts what is written to a connection, and garbles it when it is told to.
+type counter struct {
 	net.Conn
 	garble  atomic.Bool
 	written atomic.Int32
 }
 
-func (w *wire) Write(b []byte) (int, error) {
+func (w *counter) Write(b []byte) (int, error) {
 	w.written.Add(1)
 	if w.garble.Load() {
 		b = append([]byte{}, b...)
@@ -63,11 +63,11 @@ func reset(t *testing.T, conn net.Conn) {
 }
 
 // established returns both ends of a connection after its handshake.
-func established(t *testing.T, cache *reprise.Cache) (client *tls.Conn, server *native.Conn, below *wire) {
+func established(t *testing.T, cache *reprise.Cache) (client *tls.Conn, server *native.Conn, below *counter) {
 	t.Helper()
 	authority, certificate := certtest.Shared(t)
 	a, b := tcpPair(t)
-	below = &wire{Conn: b}
+	below = &counter{Conn: b}
 	client = tls.Client(a, &tls.Config{RootCAs: authority.Pool(), ServerName: "a.example", MaxVersion: tls.VersionTLS12})
 	server = native.Server(below, &tls.Config{Certificates: []tls.Certificate{certificate}}, cache)
 	done := make(chan error, 1)

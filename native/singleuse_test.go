@@ -62,7 +62,7 @@ func (u *singleUser) begin(cache *reprise.Cache) *attempt {
 	authority, certificate := certtest.Shared(u.t)
 	a, b := tcpPair(u.t)
 	try := &attempt{finished: make(chan struct{}), outcome: make(chan error, 1), answered: make(chan struct{})}
-	below := &wire{Conn: b}
+	below := &counter{Conn: b}
 	try.client = tls.Client(&gate{Conn: a, open: try.finished}, &tls.Config{
 		RootCAs: authority.Pool(), ServerName: "a.example", MaxVersion: tls.VersionTLS12, ClientSessionCache: &u.sessions,
 	})

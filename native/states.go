@@ -42,9 +42,13 @@ func (s expectClientHello) next(e *engine, m message) (state, error) {
 	}
 	e.transcript.begin(raw)
 	if n == nil {
-		if n, err = e.negotiate(hello, raw); err != nil {
-			return nil, err
-		}
+		n, err = e.negotiate(hello, raw)
+	}
+	if fault := checkHello(hello); fault != nil && alert.Of(err) != alert.ProtocolVersion {
+		err = fault // the version comes first, as in crypto/tls
+	}
+	if err != nil {
+		return nil, err
 	}
 	e.config = n.config
 	h := &handshake{hello: hello, negotiation: n}
@@ -81,7 +85,7 @@ func readHello(m message, n *Negotiation) (hello *wire.ClientHello, raw []byte, 
 	if !hello.Unmarshal(raw[wire.HeaderLength:]) {
 		return nil, nil, m.malformed()
 	}
-	return hello, raw, checkHello(hello)
+	return hello, raw, nil
 }
 
 // checkHello checks what makes a handshake impossible whatever is negotiated.
