@@ -197,7 +197,7 @@ type generator struct {
 	pool         *x509.CertPool
 }
 
-func newGenerator(t *testing.T, seed uint64) *generator {
+func newGenerator(t testing.TB, seed uint64) *generator {
 	t.Helper()
 	g := &generator{Rand: mathrand.New(mathrand.NewPCG(seed, 0)), pool: x509.NewCertPool()}
 	p256, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -211,7 +211,7 @@ func newGenerator(t *testing.T, seed uint64) *generator {
 	return g
 }
 
-func selfSigned(t *testing.T, name string, key any) tls.Certificate {
+func selfSigned(t testing.TB, name string, key any) tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"a.example"},

@@ -5,6 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/reprise-tls/reprise/native/internal/alert"
@@ -138,24 +141,64 @@ func TestBadHeaders(t *testing.T) {
 	}
 }
 
+// FuzzReader: however the bytes come, the records are the same, none is too long, and there are no more than bytes.
 func FuzzReader(f *testing.F) {
-	f.Add([]byte{22, 3, 1, 0, 1, 0}, false)
-	f.Add([]byte{23, 3, 3, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, true)
-	f.Fuzz(func(t *testing.T, wire []byte, protected bool) {
-		r := new(record.Reader)
+	f.Add([]byte{22, 3, 1, 0, 1, 0}, false, uint8(0))
+	f.Add([]byte{23, 3, 3, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, true, uint8(3))
+	genuine, _, _ := fixedPair()
+	wire, _ := genuine.Append(nil, record.ApplicationData, []byte("some data"))
+	wire, _ = genuine.Append(wire, record.Alert, []byte{1, 0})
+	f.Add(wire, true, uint8(1))
+	f.Fuzz(func(t *testing.T, wire []byte, protected bool, step uint8) {
+		whole, cut := new(record.Reader), new(record.Reader)
 		if protected {
-			_, r, _ = pair(suites[0])
+			_, whole, cut = fixedPair()
 		}
-		r.Feed(wire)
-		for range len(wire) + 1 {
-			_, content, err := r.Next()
-			if err != nil {
-				return
-			}
-			if len(content) > record.MaxPlaintext {
-				t.Fatalf("content of %d bytes", len(content))
+		whole.Feed(wire)
+		want := readAll(t, whole, len(wire))
+		var got []string
+		for part := range slices.Chunk(wire, int(step)+1) {
+			n := copy(cut.Free(len(part)), part)
+			cut.Commit(n)
+			got = append(got, readAll(t, cut, len(wire))...)
+			if len(got) > 0 && strings.HasPrefix(got[len(got)-1], "error") {
+				break
 			}
 		}
-		t.Fatal("more records than bytes")
+		if !slices.Equal(got, want) {
+			t.Errorf("in parts of %d: %q, want %q", step, got, want)
+		}
 	})
+}
+
+// fixedPair returns a writer and two readers whose keys are always the same.
+func fixedPair() (w *record.Writer, a, b *record.Reader) {
+	s := schedule.SuiteByID(suites[0])
+	keys := func() schedule.Keys {
+		return schedule.Keys{Key: make([]byte, s.KeyLength), FixedIV: make([]byte, s.FixedIVLength)}
+	}
+	w, a, b = new(record.Writer), new(record.Reader), new(record.Reader)
+	w.Protect(s, keys())
+	a.Protect(s, keys())
+	b.Protect(s, keys())
+	return w, a, b
+}
+
+// readAll returns the records that are there, and the error that ends them.
+func readAll(t *testing.T, r *record.Reader, most int) (all []string) {
+	t.Helper()
+	for range most + 1 {
+		kind, content, err := r.Next()
+		switch {
+		case record.IsIncomplete(err):
+			return all
+		case err != nil:
+			return append(all, fmt.Sprint("error ", alert.Of(err)))
+		case len(content) > record.MaxPlaintext:
+			t.Fatalf("content of %d bytes", len(content))
+		}
+		all = append(all, fmt.Sprint(kind, content))
+	}
+	t.Fatal("more records than bytes")
+	return nil
 }
