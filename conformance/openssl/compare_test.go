@@ -57,6 +57,15 @@ func parseEvent(line string) event {
 	return e
 }
 
+// String returns the event without its connection.
+func (e event) String() string {
+	words := []string{e.name}
+	for _, field := range slices.Sorted(maps.Keys(e.fields)) {
+		words = append(words, field+"="+e.fields[field])
+	}
+	return strings.Join(words, " ")
+}
+
 type names struct {
 	of    map[string]string
 	count map[string]int // by connection
@@ -80,8 +89,8 @@ func (e event) isSame(other event) bool {
 
 // compare returns how the trace of Reprise differs from that of libssl, one difference each:
 //
-//	-remove                 an event that only libssl has
-//	+remove                 one that only Reprise has
+//	-remove sid=1.1 ...     an event that only libssl has
+//	+remove sid=1.1 ...     one that only Reprise has
 //	remove.at accept>idle   another value of a field; > alone where a side has none
 //	stats.A.hits +1         a number that is more by 1
 func compare(libssl, reprise []string) []string {
@@ -90,9 +99,9 @@ func compare(libssl, reprise []string) []string {
 	align(a, b, func(a, b *event) {
 		switch {
 		case b == nil:
-			differences = append(differences, "-"+a.name)
+			differences = append(differences, "-"+a.String())
 		case a == nil:
-			differences = append(differences, "+"+b.name)
+			differences = append(differences, "+"+b.String())
 		default:
 			differences = append(differences, compareFields(*a, *b)...)
 		}

@@ -33,7 +33,6 @@ type player struct {
 	printing sync.Mutex
 	control  net.Conn
 	activity string // what the server is doing
-	isQuiet  bool
 
 	// Of the scenario.
 	began       time.Time
@@ -333,7 +332,7 @@ func (r *server) connect(s step) error {
 	select {
 	case conn := <-r.accepted:
 		return r.established(conn)
-	case <-r.failed:
+	case <-r.failed: //nolint:errcheck // why is the client's to tell, by the alert
 		r.connections = append(r.connections, nil)
 		return nil
 	case <-time.After(patience / 10):
