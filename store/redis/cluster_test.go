@@ -25,7 +25,7 @@ type testCluster struct {
 }
 
 // nodeTimeout is how long a node of a cluster may be silent.
-const nodeTimeout = 600 * time.Millisecond
+const nodeTimeout = 2 * time.Second
 
 // startCluster starts a cluster and waits until all of its nodes know it.
 func startCluster(t *testing.T) *testCluster {
@@ -145,7 +145,7 @@ func flatten(m rueidis.RedisMessage) string {
 // await waits until f returns true.
 func await(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited too long for %s", what)
 		}
@@ -331,7 +331,7 @@ func startSentinel(t *testing.T, primary int) *server {
 bind 127.0.0.1
 dir %s
 sentinel monitor main 127.0.0.1 %d 2
-sentinel down-after-milliseconds main 600
+sentinel down-after-milliseconds main 1500
 sentinel failover-timeout main 3000
 `, port, dir, primary), 0o600)
 	if err != nil {

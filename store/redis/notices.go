@@ -75,6 +75,9 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 			return
 		}
 		sh.life.Store(life)
+		if sh.tracks.Load() == nil {
+			s.wake(ctx, sh)
+		}
 		s.setTracks(sh, &client)
 		select {
 		case <-lost:
@@ -84,6 +87,30 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 		case <-time.After(heartbeat):
 		}
 	}
+}
+
+// wake makes the client find out that its own connection to a primary, which was away, has broken: else the next caller would.
+func (s *Store) wake(ctx context.Context, sh *shard) {
+	client, err := s.connected()
+	if err != nil {
+		return
+	}
+	node := client.Nodes()[sh.address]
+	for range 2 {
+		if node == nil || ping(ctx, node) == nil {
+			return
+		}
+	}
+}
+
+func ping(ctx context.Context, node rueidis.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
+	defer cancel()
+	answer, err := await(ctx, func() rueidis.RedisResult { return node.Do(ctx, node.B().Ping().Build()) })
+	if err != nil {
+		return err
+	}
+	return answer.Error()
 }
 
 // trackingOptions returns the options of a client with one connection, to one server, that tells of all changes but its own.
@@ -205,7 +232,7 @@ func (q *noticeQueue) setFollowing(follows bool) {
 }
 
 // readPause is how far reads of notices lie apart at least.
-const readPause = 5 * time.Millisecond
+const readPause = 2 * time.Millisecond
 
 // A pacedConn lets some notices come together before it reads them. Redis sends each put and removal in the fleet at once, and to
 // wake up for each would cost ten times what it takes to look at it.

@@ -36,13 +36,19 @@ func newFleet(t *testing.T, count int, url string, o redisstore.Options) []*node
 
 func newNode(t *testing.T, url string, o redisstore.Options, keys *reprise.FleetKeys) *node {
 	t.Helper()
+	// A deadline for a machine that is busy with many tests.
+	return newNodeWith(t, url, o, reprise.Options{Keys: keys, LookupTimeout: time.Second})
+}
+
+func newNodeWith(t *testing.T, url string, o redisstore.Options, c reprise.Options) *node {
+	t.Helper()
 	n := &node{t: t}
 	var err error
 	if n.store, err = redisstore.Open(url, o); err != nil {
 		t.Fatal(err)
 	}
-	// Deadlines for a machine that is busy with many tests, except where a test is about them.
-	if n.Cache, err = reprise.New(reprise.Options{Keys: keys, Logger: slog.New(slog.DiscardHandler), LookupTimeout: time.Second}); err != nil {
+	c.Logger = slog.New(slog.DiscardHandler)
+	if n.Cache, err = reprise.New(c); err != nil {
 		t.Fatal(err)
 	}
 	if n.binding, err = reprise.BindStore(n.Cache, n.store, reprise.StoreOptions{}); err != nil {
@@ -274,6 +280,18 @@ func (n *node) recovers(s *reprise.Session, want reprise.Reason) time.Duration {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// refuses offers a session that must not resume, when the store can be asked.
+func (n *node) refuses(s *reprise.Session) {
+	n.t.Helper()
+	await(n.t, "an answer of the store", func() bool {
+		reason := n.resume(s)
+		if reason == reprise.Resumed {
+			n.t.Error("a session resumed that must not")
+		}
+		return reason != reprise.StoreError && reason != reprise.StoreTimeout
+	})
 }
 
 // TestNoticeConnectionKilled kills the connection by CLIENT KILL, as an operator or a failover does, and removes a session before

@@ -40,7 +40,7 @@ const (
 	// silence is how long a server that owes an answer may say nothing before its connection is given up.
 	silence = 3 * time.Second
 	// refreshInterval is how often the client asks a cluster or sentinels which servers there are.
-	refreshInterval = time.Second
+	refreshInterval = 500 * time.Millisecond
 )
 
 // Open connects to the servers of a URL:
@@ -110,6 +110,7 @@ func clientOptions(t *target, options Options) rueidis.ClientOption {
 		ClientSetInfo:     rueidis.DisableClientSetInfo,
 		DisableCache:      true, // a record is read once
 		DisableRetry:      true, // a dead server shall show at once
+		PipelineMultiplex: -1,   // one connection to each server, so that one broken connection is one failed call
 		ForceSingleClient: t.deployment == standalone,
 	}
 	if t.tls {
@@ -142,9 +143,22 @@ func (t *target) dialer(options Options) func(context.Context, string, *net.Dial
 				return nil, err
 			}
 		}
-		if config == nil {
-			return d.DialContext(ctx, "tcp", address)
+		conn, err := dial(ctx, address, d, config)
+		if err != nil {
+			return nil, err
 		}
-		return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", address)
+		return newGuardedConn(conn, t.mayPush), nil
 	}
+}
+
+func dial(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+	if config == nil {
+		return d.DialContext(ctx, "tcp", address)
+	}
+	return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", address)
+}
+
+// mayPush tells which pushes the client expects: notices, and of sentinels the messages of their channels.
+func (t *target) mayPush(kind string) bool {
+	return kind == "invalidate" || t.deployment == sentinel
 }

@@ -15,6 +15,7 @@ type proxy struct {
 
 	mu      sync.Mutex
 	conns   map[net.Conn]bool
+	instead string // of the target
 	refuses bool
 	open    chan struct{} // closed while bytes pass
 	delay   time.Duration // of what the server answers
@@ -59,7 +60,13 @@ func (p *proxy) serve() {
 
 func (p *proxy) connect(client net.Conn) {
 	defer p.drop(client)
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	if p.instead != "" {
+		target = p.instead
+	}
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
@@ -119,6 +126,15 @@ func (p *proxy) reset() {
 func (p *proxy) refuse() {
 	p.mu.Lock()
 	p.refuses = true
+	p.mu.Unlock()
+	p.reset()
+}
+
+// redirect resets all connections, and leads those that come to another server, or again to the first if the address is
+// empty.
+func (p *proxy) redirect(to string) {
+	p.mu.Lock()
+	p.instead = to
 	p.mu.Unlock()
 	p.reset()
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +92,9 @@ func (s *server) start() {
 }
 
 func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// dir returns the folder of the server's data.
+func (s *server) dir() string { return s.args[slices.Index(s.args, "--dir")+1] }
 
 // kill ends the server like a crash.
 func (s *server) kill() {

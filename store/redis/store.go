@@ -80,15 +80,18 @@ func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, li
 	return s.PutBatch(ctx, []reprise.StorePut{{Key: key, Record: record, Lifetime: lifetime}})
 }
 
-// Get implements [reprise.Store] with GET. It tries again once if the connection has broken: that may have been long ago.
+// Get implements [reprise.Store] with GET. It tries again if the connection has broken: that may have been long ago.
 func (s *Store) Get(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
 	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.name(key)).Build() }
 	answer, err := s.do(ctx, get)
-	if isBroken(err) && ctx.Err() == nil {
+	for tries := 1; isBroken(err) && ctx.Err() == nil && tries < maxTries; tries++ {
 		answer, err = s.do(ctx, get)
 	}
 	return recordOf(answer, err)
 }
+
+// maxTries is how often a get is tried at most.
+const maxTries = 3
 
 // isBroken reports whether a call failed for its connection: neither Redis has answered nor has the time run out.
 func isBroken(err error) bool {

@@ -1,0 +1,291 @@
+package redisstore_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// TestFaults lets clients come to two nodes while something happens to their store. No handshake fails, none takes longer than
+// the lookup deadline more, the nodes count what happened, and 2 seconds after the end of it sessions are shared again.
+func TestFaults(t *testing.T) {
+	for name, fault := range map[string]func(*testing.T){
+		"Killed":           testKilled,
+		"Stopped":          testStopped,
+		"Reset":            testReset,
+		"Blackhole":        testBlackhole,
+		"Slow":             testSlow,
+		"Full":             testFull,
+		"Garbage":          testGarbage,
+		"RestartedEmpty":   testRestartedEmpty,
+		"OldSnapshot":      testOldSnapshot,
+		"OthersRecords":    testOthersRecords,
+		"ReadOnly":         testReadOnly,
+		"ClusterFailover":  testClusterFailover,
+		"SentinelFailover": testSentinelFailover,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fault(t)
+		})
+	}
+}
+
+// during runs the load while something happens, and checks that it was counted.
+func (s *site) during(d time.Duration, counted func(reprise.StoreStats) uint64) {
+	s.t.Helper()
+	before := counted(s.total())
+	s.enter("during")
+	time.Sleep(d)
+	if counted(s.total()) == before {
+		s.t.Errorf("what happened was not counted: %s", s.stats())
+	}
+}
+
+func failures(s reprise.StoreStats) uint64 { return s.Errors + s.Timeouts }
+
+func testKilled(t *testing.T) {
+	server := startServer(t)
+	s := newSite(t, "redis://"+server.address())
+	old := s.nodes[0].full()
+	server.kill()
+	s.during(1500*time.Millisecond, failures)
+	server.start()
+	s.recovers()
+	s.nodes[1].recovers(old, reprise.Resumed)
+}
+
+func testStopped(t *testing.T) {
+	server := startServer(t)
+	s := newSite(t, "redis://"+server.address())
+	server.signal(syscall.SIGSTOP)
+	s.during(5*time.Second, func(s reprise.StoreStats) uint64 { return s.Timeouts })
+	server.signal(syscall.SIGCONT)
+	s.recovers()
+}
+
+func testReset(t *testing.T) {
+	p := startProxy(t, startServer(t).address())
+	s := newSite(t, "redis://"+p.address())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 20 {
+			p.reset()
+			time.Sleep(75 * time.Millisecond)
+		}
+	}()
+	s.during(1500*time.Millisecond, func(s reprise.StoreStats) uint64 { return s.NoticesLost })
+	<-done
+	s.recovers()
+}
+
+func testBlackhole(t *testing.T) {
+	p := startProxy(t, startServer(t).address())
+	s := newSite(t, "redis://"+p.address())
+	p.swallow()
+	s.during(2500*time.Millisecond, func(s reprise.StoreStats) uint64 { return s.Timeouts })
+	p.pass()
+	s.recovers()
+}
+
+func testSlow(t *testing.T) {
+	p := startProxy(t, startServer(t).address())
+	s := newSite(t, "redis://"+p.address())
+	p.slow(500 * time.Millisecond)
+	s.during(2500*time.Millisecond, func(s reprise.StoreStats) uint64 { return s.Timeouts })
+	p.pass()
+	s.recovers()
+}
+
+// testFull fills the memory of Redis: nothing can be put, but what is there can be taken.
+func testFull(t *testing.T) {
+	server := startServer(t)
+	s := newSite(t, "redis://"+server.address())
+	single := s.nodes[0].full(singleUse)
+	server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+	server.command("CONFIG", "SET", "maxmemory", "1")
+	s.during(time.Second, func(s reprise.StoreStats) uint64 { return s.PutsFailed })
+	s.nodes[1].recovers(single, reprise.Resumed)
+	server.command("CONFIG", "SET", "maxmemory", "0")
+	s.recovers()
+}
+
+// testGarbage puts something else in the place of Redis, that answers whatever it is asked.
+func testGarbage(t *testing.T) {
+	p := startProxy(t, startServer(t).address())
+	s := newSite(t, "redis://"+p.address())
+	for _, answer := range []string{"HTTP/1.1 400 Bad Request\r\n\r\n", "$3\r\nabc\r\n", "*-1\r\n%9999999999\r\n", ">2\r\n$10\r\ninvalidate\r\n:1\r\n", "\x00\xff\x15\x03\x01"} {
+		p.redirect(startFake(t, answer))
+		s.during(400*time.Millisecond, func(s reprise.StoreStats) uint64 { return failures(s) + s.NoticesLost + s.BreakerOpened })
+		p.redirect("")
+		s.recovers()
+	}
+}
+
+// startFake starts a server that answers each read with the same.
+func startFake(t *testing.T, answer string) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for buf := make([]byte, 4096); ; {
+					if _, err := conn.Read(buf); err != nil {
+						return
+					}
+					if _, err := conn.Write([]byte(answer)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func testRestartedEmpty(t *testing.T) {
+	server := startServer(t)
+	s := newSite(t, "redis://"+server.address())
+	old := s.nodes[0].full()
+	s.nodes[0].resumes(old, reprise.Resumed)
+	server.kill()
+	if err := os.RemoveAll(filepath.Join(server.dir(), "appendonlydir")); err != nil {
+		t.Fatal(err)
+	}
+	s.during(500*time.Millisecond, failures)
+	server.start()
+	s.recovers()
+	for _, n := range s.nodes {
+		n.recovers(old, reprise.Unknown)
+	}
+}
+
+// testOldSnapshot goes back to what Redis had before a session for single use was used.
+func testOldSnapshot(t *testing.T) {
+	server := startServer(t)
+	s := newSite(t, "redis://"+server.address())
+	single, unused, multi := s.nodes[0].full(singleUse), s.nodes[0].full(singleUse), s.nodes[0].full()
+	data, saved := filepath.Join(server.dir(), "appendonlydir"), filepath.Join(t.TempDir(), "saved")
+	copyTree(t, data, saved)
+	s.nodes[1].resumes(single, reprise.Resumed)
+	server.kill()
+	if err := os.RemoveAll(data); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, saved, data)
+	s.during(500*time.Millisecond, failures)
+	server.start()
+	s.recovers()
+	stale := s.total().Stale
+	for _, n := range s.nodes {
+		for _, session := range []*reprise.Session{single, unused} {
+			n.refuses(session)
+		}
+		n.recovers(multi, reprise.Resumed)
+	}
+	if s.total().Stale == stale {
+		t.Error("records of an earlier life were not counted")
+	}
+	after := s.nodes[0].full(singleUse)
+	s.nodes[1].resumes(after, reprise.Resumed)
+}
+
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testOthersRecords puts the record of one session in the place of another one's, one of an older format, and noise.
+func testOthersRecords(t *testing.T) {
+	server := startServer(t)
+	s := newSite(t, "redis://"+server.address())
+	a, b := s.nodes[0], s.nodes[1]
+	first := a.full()
+	for _, replace := range []func(name string){
+		func(name string) { server.command("COPY", a.recordOf(first), name, "REPLACE") },
+		func(name string) { server.command("SETRANGE", name, "0", "\x00") },
+		func(name string) { server.command("SET", name, "noise") },
+		func(name string) { server.command("SET", name, "") },
+	} {
+		multi, single := a.full(), a.full(singleUse)
+		damaged := s.total().Damaged
+		replace(a.recordOf(multi))
+		replace(a.recordOf(single))
+		a.loses(multi) // what is under its name is not what it was
+		for _, session := range []*reprise.Session{multi, single} {
+			if reason := b.resume(session); reason != reprise.Unknown {
+				t.Errorf("%v, want unknown", reason)
+			}
+		}
+		if s.total().Damaged < damaged+2 {
+			t.Error("damaged records were not counted")
+		}
+	}
+	server.command("DEL", a.recordOf(first))
+	server.command("LPUSH", a.recordOf(first), "no string")
+	s.enter("during")
+	if reason := b.resume(first); reason != reprise.StoreError {
+		t.Errorf("a record of another type: %v, want an error of the store", reason)
+	}
+	s.recovers()
+}
+
+// testReadOnly makes the server a replica of another one, for a while.
+func testReadOnly(t *testing.T) {
+	server, other := startServer(t), startServer(t)
+	s := newSite(t, "redis://"+server.address())
+	server.command("REPLICAOF", "127.0.0.1", strings.TrimPrefix(other.address(), "127.0.0.1:"))
+	s.during(1500*time.Millisecond, func(s reprise.StoreStats) uint64 { return s.PutsFailed })
+	server.command("REPLICAOF", "NO", "ONE")
+	s.recovers()
+}
+
+func testClusterFailover(t *testing.T) {
+	c := startCluster(t)
+	s := newSite(t, c.url())
+	c.primaries[0].kill()
+	promoted := c.replicas[0]
+	s.during(0, func(reprise.StoreStats) uint64 { return uint64(time.Now().UnixNano()) })
+	await(t, "the replica to be made primary", func() bool {
+		role, _ := promoted.tryCommand("ROLE")
+		info, _ := promoted.tryCommand("CLUSTER", "INFO")
+		return strings.HasPrefix(role, "master") && strings.Contains(info, "cluster_state:ok")
+	})
+	if failures(s.total()) == 0 {
+		t.Error("nothing was counted")
+	}
+	s.recovers()
+}
+
+func testSentinelFailover(t *testing.T) {
+	g := startSentinels(t)
+	s := newSite(t, g.url())
+	g.primary.kill()
+	s.enter("during")
+	await(t, "the replica to be made primary", func() bool {
+		role, _ := g.replica.tryCommand("ROLE")
+		return strings.HasPrefix(role, "master")
+	})
+	if failures(s.total()) == 0 {
+		t.Error("nothing was counted")
+	}
+	s.recovers()
+}
