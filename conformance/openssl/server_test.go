@@ -259,8 +259,11 @@ func (r *server) newSession(c *reprise.Cache, s *reprise.Session) (keep bool) {
 	if how != "refuse" {
 		r.store.Store(s.ID(), s)
 	}
-	if how == "remove" {
+	switch how {
+	case "remove":
 		c.Remove(s)
+	case "flush":
+		c.Flush(time.Time{})
 	}
 	return keep
 }
@@ -282,6 +285,13 @@ func (r *server) getSession(_ context.Context, id reprise.SessionID) (*reprise.S
 		ret = "null"
 	}
 	r.event("get sid=%s len=%d ret=%s at=%s", nameOf(id), id.Len(), ret, r.doing())
+	switch how := r.settings["get"]; {
+	case s == nil:
+	case how == "remove":
+		r.cache.Remove(s)
+	case how == "add":
+		return s, r.cache.Add(s)
+	}
 	return s, nil
 }
 

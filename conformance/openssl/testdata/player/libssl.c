@@ -112,6 +112,8 @@ static int new_session(SSL *ssl, SSL_SESSION *session)
         put(session);
     if (strcmp(s->new, "remove") == 0)
         SSL_CTX_remove_session(ctx, session);
+    if (strcmp(s->new, "flush") == 0)
+        SSL_CTX_flush_sessions(ctx, 0);
     if (keep)
         objects[object_count++] = session;
     return keep;
@@ -169,6 +171,23 @@ static SSL_SESSION *found(struct server *s, const unsigned char *id, int n)
     return session;
 }
 
+// call_cache calls the cache from within get, with another object of what get returns.
+static void call_cache(struct server *s, const SSL_SESSION *session)
+{
+    int (*call)(SSL_CTX *, SSL_SESSION *) = NULL;
+    SSL_SESSION *other;
+
+    if (strcmp(s->get, "remove") == 0)
+        call = SSL_CTX_remove_session;
+    if (strcmp(s->get, "add") == 0)
+        call = SSL_CTX_add_session;
+    if (call == NULL)
+        return;
+    other = SSL_SESSION_dup(session);
+    call(s->ctx, other);
+    SSL_SESSION_free(other);
+}
+
 static SSL_SESSION *get_session(SSL *ssl, const unsigned char *id, int n, int *copy)
 {
     SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
@@ -185,6 +204,8 @@ static SSL_SESSION *get_session(SSL *ssl, const unsigned char *id, int n, int *c
     }
     event("get sid=%s len=%d ret=%s copy_in=%d copy_out=%d at=%s hs_done=%s", hex(id, (size_t)n), n, session == NULL ? "null" : "session",
           before, *copy, doing, flag(handshake_done));
+    if (session != NULL)
+        call_cache(s, session);
     return session;
 }
 
