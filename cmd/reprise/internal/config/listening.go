@@ -18,6 +18,7 @@ type Listening struct {
 	Listen           []string      `placeholder:"HOST:PORT" help:"Address to listen on; repeatable. IPv6 in brackets; without a host on all addresses. Default: the sockets that systemd hands over, else 127.0.0.1:8443."`
 	Engine           string        `enum:"auto,crypto/tls,native" default:"auto" placeholder:"NAME" help:"What does the handshakes: auto, native for clients of TLS 1.2 and crypto/tls for all others; crypto/tls, which in TLS 1.2 does not resume clients without tickets; native, for TLS 1.2 alone. Default: ${default}."`
 	HandshakeTimeout time.Duration `default:"10s" placeholder:"DURATION" help:"How long a TLS handshake may take. Default: ${default}."`
+	DrainDelay       time.Duration `default:"0s" placeholder:"DURATION" help:"How long connections are still taken after SIGTERM, while /healthz answers 503 already: what a load balancer needs to notice. Default: ${default}."`
 	DrainTimeout     time.Duration `default:"30s" placeholder:"DURATION" help:"How long connections may go on after SIGTERM. Default: ${default}."`
 }
 
@@ -27,6 +28,9 @@ func (l *Listening) check() error {
 		errs = append(errs, hint.With(checkAddr(addr), "such as --listen 127.0.0.1:8443, --listen '[::1]:8443' or --listen :443"))
 	}
 	errs = append(errs, positive("--handshake-timeout", l.HandshakeTimeout), positive("--drain-timeout", l.DrainTimeout))
+	if l.DrainDelay < 0 {
+		errs = append(errs, hint.With(fmt.Errorf("--drain-delay %v: must not be negative", l.DrainDelay), "such as --drain-delay 5s"))
+	}
 	return hint.Join(errs...)
 }
 

@@ -123,13 +123,14 @@ func (s *server) wait(signals <-chan os.Signal) error {
 	}
 }
 
-// drain stops accepting and waits until all connections have ended, or their time is up. No connection fails that a socket had
-// accepted, so that a fleet can be restarted node by node.
+// drain lets load balancers notice, stops accepting and waits until all connections have ended, or their time is up. No
+// connection fails that a socket had accepted, so that a fleet can be restarted node by node.
 func (s *server) drain() {
 	s.draining.Store(true)
 	if err := systemd.Notify(systemd.Stopping); err != nil {
 		s.log.Warn("systemd was not told that the server stops", "error", err)
 	}
+	time.Sleep(s.settings.Listening.DrainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.settings.Listening.DrainTimeout)
 	defer cancel()
 	for _, l := range s.listeners {
