@@ -70,7 +70,7 @@ func (c *choice) settle(n *native.Negotiation) bool {
 
 // peek makes the choice, if native can tell already.
 func (c *rawConn) peek(config *tls.Config) {
-	buffer := readbuffer.Get()
+	buffer := readbuffer.Get(readbuffer.Size)
 	n, _ := c.Conn.Read(buffer[:cap(buffer)]) // crypto/tls will meet the error, too
 	if n == 0 {
 		return

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/reprise-tls/reprise"
-	"github.com/reprise-tls/reprise/internal/readbuffer"
 	"github.com/reprise-tls/reprise/native/internal/alert"
 	"github.com/reprise-tls/reprise/native/internal/record"
 )
@@ -128,9 +127,6 @@ func (c *Conn) runHandshake(ctx context.Context) error {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	e.ctx, e.output = ctx, (*buffer)[:0]
-	if e.in.Buffered() == 0 {
-		e.in.Begin(readbuffer.Get())
-	}
 	defer func() { *buffer = e.output }()
 	for {
 		err := e.advance()
@@ -405,7 +401,7 @@ func (c *Conn) releaseBuffer() {
 	defer c.readMu.Unlock()
 	if len(c.plaintext) == 0 {
 		c.plaintext = nil // it lies in there
-		readbuffer.Put(c.in.End())
+		c.in.Release()
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 var _ net.Conn = (*native.Conn)(nil)
 
-func newCache(t *testing.T, o reprise.Options) *reprise.Cache {
+func newCache(t testing.TB, o reprise.Options) *reprise.Cache {
 	t.Helper()
 	cache, err := reprise.New(o)
 	if err != nil {

@@ -34,7 +34,7 @@ func (h *handshake) lookup(e *engine) (*reprise.Session, error) {
 	}
 	session, reason := e.connection.Lookup(h.offered(e), reprise.Offer{
 		Version:              tls.VersionTLS12,
-		CipherSuites:         usableSuites(h.hello.CipherSuites, e.config),
+		CipherSuites:         h.usableSuites(e.config),
 		ExtendedMasterSecret: h.hello.ExtendedMasterSecret,
 		MayBeRandom:          !e.byTicket && h.mayMakeUpID(),
 	})
@@ -82,9 +82,9 @@ func (h *handshake) mayMakeUpID() bool {
 }
 
 // usableSuites returns the suites that a session may be resumed with: those that the client offers and the server has enabled.
-func usableSuites(offered []uint16, config *tls.Config) []uint16 {
-	usable := make([]uint16, 0, len(offered))
-	for _, id := range offered {
+func (h *handshake) usableSuites(config *tls.Config) []uint16 {
+	usable := h.usableMemory[:0]
+	for _, id := range h.hello.CipherSuites {
 		if schedule.SuiteByID(id) != nil && enabled(config, id) {
 			usable = append(usable, id)
 		}

@@ -107,6 +107,8 @@ type handshake struct {
 	suite       *schedule.Suite
 	serverHello wire.ServerHello
 
+	usableMemory [8]uint16 // that usableSuites needs
+
 	sessionID     reprise.SessionID // of the session to be made, if it is sent as session ID
 	resumed       *reprise.Session
 	master        []byte

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/reprise-tls/reprise/internal/readbuffer"
 	"github.com/reprise-tls/reprise/native/internal/alert"
 	"github.com/reprise-tls/reprise/native/internal/schedule"
 )
@@ -97,17 +98,15 @@ type Reader struct {
 }
 
 // Begin begins with bytes that were read from the peer already. Their memory is the Reader's from now on, and that behind
-// them too.
+// them too; it may come from package readbuffer.
 func (r *Reader) Begin(read []byte) { r.memory, r.buffer = read[:0], read }
 
-// End returns the memory that the Reader has used, if all that is in it was read, and else nil. It must not be used afterwards.
-func (r *Reader) End() []byte {
-	if len(r.buffer) > 0 {
-		return nil
+// Release gives the Reader's memory back, unless something in it is still to be read. What Next has returned is not valid any more.
+func (r *Reader) Release() {
+	if len(r.buffer) == 0 {
+		readbuffer.Put(r.memory)
+		r.memory, r.buffer = nil, nil
 	}
-	memory := r.memory
-	r.memory, r.buffer = nil, nil
-	return memory
 }
 
 // Protect makes all that follows protected with the keys. Bytes that were fed and not read yet are part of that.
@@ -122,12 +121,18 @@ func (r *Reader) Feed(b []byte) { r.buffer = append(r.buffer, b...) }
 // Buffered returns how many bytes were fed and not yet read.
 func (r *Reader) Buffered() int { return len(r.buffer) }
 
-// Free returns room for at least n more bytes, to read from the peer into; [Reader.Commit] adds what was read.
+// Free returns room for at least n more bytes, to read from the peer into; [Reader.Commit] adds what was read. n is at most what
+// [Reader.Missing] returns, or little.
+//
+// Long memory is kept only until all in it was read: between records, a connection may be idle.
 func (r *Reader) Free(n int) []byte {
-	if cap(r.memory) < len(r.buffer)+n {
-		r.memory = make([]byte, 0, len(r.buffer)+n)
+	n += len(r.buffer)
+	memory := r.memory
+	if cap(memory) < n || n <= readbuffer.Size && len(r.buffer) == 0 && cap(memory) > readbuffer.Size {
+		memory = readbuffer.Get(n)
+		defer readbuffer.Put(r.memory)
 	}
-	r.buffer = append(r.memory, r.buffer...)
+	r.memory, r.buffer = memory, append(memory, r.buffer...)
 	return r.buffer[len(r.buffer):cap(r.buffer)]
 }
 

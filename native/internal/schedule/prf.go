@@ -15,14 +15,16 @@ const (
 // A PRF is the pseudorandom function of TLS 1.2 under one secret (RFC 5246, section 5). It is not safe for
 // concurrent use.
 type PRF struct {
-	mac      hash.Hash // HMAC under the secret
-	seed     []byte    // the label and the seeds of the expansion under way
-	a, block [64]byte  // of that expansion; what a hash.Hash gets would lie on the heap anyway, each time anew
+	mac hash.Hash // HMAC under the secret
+
+	// Of the expansion under way: what a hash.Hash gets would lie on the heap anyway, each time anew.
+	seed     [128]byte // the label and the seeds, unless they are longer
+	a, block [64]byte
 }
 
 // NewPRF returns the PRF of a suite under secret.
 func NewPRF(s *Suite, secret []byte) *PRF {
-	return &PRF{mac: hmac.New(s.Hash.New, secret), seed: make([]byte, 0, 128)}
+	return &PRF{mac: hmac.New(s.Hash.New, secret)}
 }
 
 // Expand fills out with PRF(secret, label, seeds): P_hash of the label and the seeds.
@@ -31,17 +33,17 @@ func NewPRF(s *Suite, secret []byte) *PRF {
 //	A(i) = HMAC(secret, A(i-1))
 //	P_hash = HMAC(secret, A(1) + label + seeds) + HMAC(secret, A(2) + label + seeds) + …
 func (p *PRF) Expand(out []byte, label string, seeds ...[]byte) {
-	p.seed = append(p.seed[:0], label...)
+	labelAndSeeds := append(p.seed[:0], label...)
 	for _, seed := range seeds {
-		p.seed = append(p.seed, seed...)
+		labelAndSeeds = append(labelAndSeeds, seed...)
 	}
 	p.mac.Reset()
-	p.mac.Write(p.seed)
+	p.mac.Write(labelAndSeeds)
 	a := p.mac.Sum(p.a[:0])
 	for len(out) > 0 {
 		p.mac.Reset()
 		p.mac.Write(a)
-		p.mac.Write(p.seed)
+		p.mac.Write(labelAndSeeds)
 		out = out[copy(out, p.mac.Sum(p.block[:0])):]
 		if len(out) > 0 {
 			p.mac.Reset()
