@@ -121,6 +121,40 @@ func TestHandshakeTimeout(t *testing.T) {
 	})
 }
 
+// TestHandshakeTimeoutOfNative: a client of TLS 1.2 that stops after its ClientHello does not stay, either.
+func TestHandshakeTimeoutOfNative(t *testing.T) {
+	certtest.Shared(t)
+	config := clientConfig(t, tls.VersionTLS12)
+	synctest.Test(t, func(t *testing.T) {
+		inner := newPipeListener()
+		ln := newListener(t, inner, newCache(t, reprise.Options{}), listen.Options{Engine: listen.EngineAuto, HandshakeTimeout: 3 * time.Second})
+		go func() { _, _ = ln.Accept() }()
+		raw, err := inner.dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		go func() { _ = tls.Client(helloOnly{raw}, config).Handshake() }()
+		synctest.Wait()
+		if _, err := io.Copy(io.Discard, raw); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took != 3*time.Second {
+			t.Errorf("closed after %v, want 3s", took)
+		}
+		synctest.Wait()
+		if s := ln.Stats(); s.Failed != 1 || s.Pending != 0 {
+			t.Errorf("listener: %+v", s)
+		}
+		ln.Close()
+	})
+}
+
+// helloOnly is a connection of a client that reads nothing.
+type helloOnly struct{ net.Conn }
+
+func (helloOnly) Read([]byte) (int, error) { return 0, io.EOF }
+
 // TestMaxHandshakes: more connections wait in the inner listener, until one has ended or was accepted.
 func TestMaxHandshakes(t *testing.T) {
 	certtest.Shared(t)

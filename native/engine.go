@@ -132,12 +132,7 @@ func (e *engine) handleRecord(kind record.Type, content []byte) error {
 	switch kind {
 	case record.Handshake:
 		e.useless = 0
-		if len(e.partial) > 0 {
-			content = append(e.partial, content...)
-		}
-		rest, err := e.handleMessages(content)
-		e.partial = append(e.partial[:0], rest...)
-		return err
+		return e.handleFragment(content)
 	case record.ChangeCipherSpec:
 		if len(content) != 1 || content[0] != 1 {
 			return alert.DecodeError.Errorf("native: malformed ChangeCipherSpec")
@@ -148,6 +143,22 @@ func (e *engine) handleRecord(kind record.Type, content []byte) error {
 	default:
 		return alert.UnexpectedMessage.Errorf("native: application data during the handshake")
 	}
+}
+
+// handleFragment handles what a record has of one or more handshake messages. A message may come in single bytes, so what there is of it
+// already is not moved each time.
+func (e *engine) handleFragment(fragment []byte) error {
+	if len(e.partial) == 0 {
+		rest, err := e.handleMessages(fragment)
+		e.partial = append(e.partial, rest...)
+		return err
+	}
+	e.partial = append(e.partial, fragment...)
+	rest, err := e.handleMessages(e.partial)
+	if len(rest) < len(e.partial) {
+		e.partial = append(e.partial[:0], rest...)
+	}
+	return err
 }
 
 // handleAlert ends the handshake on every alert but warnings, of which it bears a few.
