@@ -79,21 +79,6 @@ func (c *testCluster) url() string {
 	return fmt.Sprintf("redis+cluster://%s,%s", c.primaries[0].address(), c.primaries[1].address())
 }
 
-// primaryOf returns the primary that has a key, as far as another node knows.
-func (c *testCluster) primaryOf(name string) *server {
-	c.t.Helper()
-	for _, s := range c.all() {
-		_, err := s.tryCommand("EXISTS", name)
-		if err == nil {
-			if strings.HasPrefix(s.command("ROLE"), "master") {
-				return s
-			}
-		}
-	}
-	c.t.Fatal("no primary has the key")
-	return nil
-}
-
 // command runs a command of Redis and returns the answer, of arrays all parts.
 func (s *server) command(args ...string) string {
 	s.t.Helper()
@@ -176,7 +161,7 @@ func TestCluster(t *testing.T) {
 // testRestart restarts one primary: its records are of another life then, those of the others not.
 func (c *testCluster) testRestart(t *testing.T) {
 	s := open(t, c.url(), redisstore.Options{})
-	keys := c.keyOfEach(t, s)
+	keys := c.keyOfEach(t)
 	lives := make(map[*server]uint64)
 	for primary, key := range keys {
 		await(t, "the life of each primary", func() bool { lives[primary] = s.Incarnation(key); return c.takes(t, s, key) == lives[primary] })
@@ -210,7 +195,7 @@ func (c *testCluster) takes(t *testing.T, s *redisstore.Store, key reprise.Store
 }
 
 // keyOfEach returns a key of each primary.
-func (c *testCluster) keyOfEach(t *testing.T, s *redisstore.Store) map[*server]reprise.StoreKey {
+func (c *testCluster) keyOfEach(t *testing.T) map[*server]reprise.StoreKey {
 	t.Helper()
 	keys := make(map[*server]reprise.StoreKey)
 	for i := byte(1); len(keys) < len(c.primaries); i++ {
@@ -230,7 +215,7 @@ func nameOf(key reprise.StoreKey) string { return fmt.Sprintf("%s%x", redisstore
 func (c *testCluster) testSlotMoves(t *testing.T) {
 	s := open(t, c.url(), redisstore.Options{})
 	from, to := c.primaries[1], c.primaries[2]
-	key, record := c.keyOfEach(t, s)[from], "record"
+	key, record := c.keyOfEach(t)[from], "record"
 	if err := s.Put(t.Context(), key, []byte(record), time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +251,7 @@ func (c *testCluster) works(t *testing.T, s *redisstore.Store, key reprise.Store
 // testFailover kills a primary for good.
 func (c *testCluster) testFailover(t *testing.T) {
 	s := open(t, c.url(), redisstore.Options{})
-	key := c.keyOfEach(t, s)[c.primaries[0]]
+	key := c.keyOfEach(t)[c.primaries[0]]
 	life := c.takes(t, s, key)
 	c.primaries[0].kill()
 	promoted := c.replicas[0]

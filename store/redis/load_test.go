@@ -13,7 +13,6 @@ import (
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/stdtls"
-	redisstore "github.com/reprise-tls/reprise/store/redis"
 )
 
 // A site is two nodes that serve TLS, and clients that come back to one and the other all the time.
@@ -49,7 +48,7 @@ func newSite(t *testing.T, url string) *site {
 	s := &site{t: t, roots: a.roots, stop: make(chan struct{}), seen: make(map[string]*phase)}
 	keys := reprise.RandomFleetKeys()
 	for range 2 {
-		n := newNodeWith(t, url, redisstore.Options{}, reprise.Options{Keys: keys, UnconfirmedPerSource: -1})
+		n := newNodeWith(t, url, reprise.Options{Keys: keys, UnconfirmedPerSource: -1})
 		s.nodes = append(s.nodes, n)
 		s.addresses = append(s.addresses, n.serve(certificate))
 	}

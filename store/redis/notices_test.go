@@ -20,31 +20,28 @@ type node struct {
 	binding *reprise.StoreBinding
 }
 
-// newFleet returns nodes that share a store and the fleet keys.
-func newFleet(t *testing.T, count int, url string, o redisstore.Options) []*node {
+// newFleet returns two nodes that share a store and the fleet keys.
+func newFleet(t *testing.T, url string) []*node {
 	t.Helper()
 	keys := reprise.RandomFleetKeys()
-	nodes := make([]*node, count)
-	for i := range nodes {
-		nodes[i] = newNode(t, url, o, keys)
-	}
+	nodes := []*node{newNode(t, url, keys), newNode(t, url, keys)}
 	for _, n := range nodes {
 		n.follows(true)
 	}
 	return nodes
 }
 
-func newNode(t *testing.T, url string, o redisstore.Options, keys *reprise.FleetKeys) *node {
+func newNode(t *testing.T, url string, keys *reprise.FleetKeys) *node {
 	t.Helper()
 	// A deadline for a machine that is busy with many tests.
-	return newNodeWith(t, url, o, reprise.Options{Keys: keys, LookupTimeout: time.Second})
+	return newNodeWith(t, url, reprise.Options{Keys: keys, LookupTimeout: time.Second})
 }
 
-func newNodeWith(t *testing.T, url string, o redisstore.Options, c reprise.Options) *node {
+func newNodeWith(t *testing.T, url string, c reprise.Options) *node {
 	t.Helper()
 	n := &node{t: t}
 	var err error
-	if n.store, err = redisstore.Open(url, o); err != nil {
+	if n.store, err = redisstore.Open(url, redisstore.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	c.Logger = slog.New(slog.DiscardHandler)
@@ -160,7 +157,7 @@ func TestRemovalsReachAllNodesInACluster(t *testing.T) {
 }
 
 func testRemovals(t *testing.T, url string, del func(name string)) {
-	nodes := newFleet(t, 2, url, redisstore.Options{})
+	nodes := newFleet(t, url)
 	a, b := nodes[0], nodes[1]
 	for way, remove := range map[string]func(s *reprise.Session){
 		"by a node":      func(s *reprise.Session) { a.Remove(s) },
@@ -201,7 +198,7 @@ func testRemovals(t *testing.T, url string, del func(name string)) {
 // at most.
 func TestPutsStayResident(t *testing.T) {
 	t.Parallel()
-	nodes := newFleet(t, 2, "redis://"+startServer(t).address(), redisstore.Options{})
+	nodes := newFleet(t, "redis://"+startServer(t).address())
 	var sessions []*reprise.Session
 	for range 500 {
 		sessions = append(sessions, nodes[0].fullUnstored())
@@ -226,7 +223,7 @@ func TestNoticesLost(t *testing.T) {
 	server := startServer(t)
 	proxy := startProxy(t, server.address())
 	keys := reprise.RandomFleetKeys()
-	a, b := newNode(t, "redis://"+server.address(), redisstore.Options{}, keys), newNode(t, "redis://"+proxy.address(), redisstore.Options{}, keys)
+	a, b := newNode(t, "redis://"+server.address(), keys), newNode(t, "redis://"+proxy.address(), keys)
 	a.follows(true)
 	b.follows(true)
 	gone, kept := a.full(), a.full()
@@ -262,7 +259,7 @@ func TestNoticesLost(t *testing.T) {
 }
 
 // recovers offers a session until the store can be asked, and fails if that takes too long.
-func (n *node) recovers(s *reprise.Session, want reprise.Reason) time.Duration {
+func (n *node) recovers(s *reprise.Session, want reprise.Reason) {
 	n.t.Helper()
 	begun := time.Now()
 	for {
@@ -271,12 +268,12 @@ func (n *node) recovers(s *reprise.Session, want reprise.Reason) time.Duration {
 		switch {
 		case took > 2*time.Second:
 			n.t.Errorf("still %v after %v", reason, took)
-			return took
+			return
 		case reason == want:
-			return took
+			return
 		case reason != reprise.StoreError && reason != reprise.StoreTimeout:
 			n.t.Errorf("%v, want %v", reason, want)
-			return took
+			return
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -299,7 +296,7 @@ func (n *node) refuses(s *reprise.Session) {
 func TestNoticeConnectionKilled(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	nodes := newFleet(t, 2, "redis://"+server.address(), redisstore.Options{})
+	nodes := newFleet(t, "redis://"+server.address())
 	a, b := nodes[0], nodes[1]
 	for range 5 {
 		gone, kept := a.full(), a.full()
@@ -332,7 +329,7 @@ func TestNoticeConnectionKilled(t *testing.T) {
 func TestFlushAll(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
-	nodes := newFleet(t, 2, "redis://"+server.address(), redisstore.Options{})
+	nodes := newFleet(t, "redis://"+server.address())
 	s := nodes[0].full()
 	nodes[1].resumes(s, reprise.Resumed)
 	server.command("FLUSHALL")

@@ -120,6 +120,7 @@ func clientOptions(t *target, options Options) rueidis.ClientOption {
 		}
 	}
 	switch t.deployment {
+	case standalone:
 	case cluster:
 		o.ClusterOption.ShardsRefreshInterval = refreshInterval
 	case sentinel:

@@ -1,11 +1,14 @@
 package redisstore_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,8 +17,10 @@ import (
 )
 
 // rights are all that a user of Redis needs, apart from those for its keys.
-var rights = []string{"resetchannels", "-@all", "+hello", "+select", "+ping", "+set", "+get", "+getdel", "+del", "+scan", "+pttl", "+unlink",
-	"+eval", "+evalsha", "+info", "+client|tracking"}
+var rights = []string{
+	"resetchannels", "-@all", "+hello", "+select", "+ping", "+set", "+get", "+getdel", "+del", "+scan", "+pttl", "+unlink",
+	"+eval", "+evalsha", "+info", "+client|tracking",
+}
 
 func TestPasswordAndRights(t *testing.T) {
 	server := startServer(t, "--requirepass", "pass/word")
@@ -90,7 +95,8 @@ func TestTLS(t *testing.T) {
 func TestUnsafe(t *testing.T) {
 	for _, url := range []string{
 		"redis://redis.example", "redis://:password@redis.example", "rediss://redis.example", "rediss://user@192.0.2.1",
-		"redis://192.0.2.1:6379", "redis://[2001:db8::1]", "redis://0.0.0.0", "redis://localhost.example", "redis://127.0.0.1.example",
+		"redis+cluster://127.0.0.1,192.0.2.1", "rediss+cluster://127.0.0.1,192.0.2.1", "redis+sentinel://192.0.2.1/main",
+		"rediss+sentinel://:password@192.0.2.1/main", "redis://192.0.2.1:6379", "redis://[2001:db8::1]", "redis://0.0.0.0", "redis://localhost.example", "redis://127.0.0.1.example",
 	} {
 		if _, err := redisstore.Open(url, redisstore.Options{Lazy: true}); !errors.Is(err, redisstore.ErrUnsafe) {
 			t.Errorf("Open %s: %v, want ErrUnsafe", url, err)
@@ -114,10 +120,74 @@ func TestURLsThatAreWrong(t *testing.T) {
 		"redis://user:secret@127.0.0.1/1/2":   `database "1/2"`,
 		"redis://user:secret@127.0.0.1/-1":    `database "-1"`,
 		"redis://user:secret@127.0.0.1/0?a=b": "settings",
+
+		"redis://127.0.0.1,127.0.0.2":                                "several hosts",
+		"redis+cluster://:secret@127.0.0.1,":                         "not a URL",
+		"redis+cluster://:secret@127.0.0.1/1":                        "database 0",
+		"redis+sentinel://:secret@127.0.0.1":                         "name of a master",
+		"redis+sentinel://127.0.0.1/main/x?sentinel-password=secret": `database "x"`,
+		"redis+cluster://127.0.0.1?sentinel-password=secret":         "settings",
+		"redis+ring://127.0.0.1":                                     `scheme "redis+ring"`,
+		"http+cluster://127.0.0.1":                                   `scheme "http+cluster"`,
 	} {
 		_, err := redisstore.Open(url, redisstore.Options{})
 		if !strings.Contains(fmt.Sprint(err), want) || strings.Contains(fmt.Sprint(err), "secret") {
 			t.Errorf("Open %s: %v, want %s", url, err, want)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for url, want := range map[string]string{
+		"redis://user:secret@127.0.0.1:1/2":                                 "redis://127.0.0.1:1/2",
+		"rediss+cluster://:se@cret@a.example,b.example:7":                   "rediss+cluster://a.example,b.example:7",
+		"redis+sentinel://u:secret@127.0.0.1/main?sentinel-password=secret": "redis+sentinel://127.0.0.1/main",
+	} {
+		if got := redisstore.Redact(url); got != want {
+			t.Errorf("%s is shown as %s, want %s", url, got, want)
+		}
+	}
+}
+
+// TestLearnedServersAreSafe checks that a cluster can't lead to a server that the URL could not have named.
+func TestLearnedServersAreSafe(t *testing.T) {
+	t.Parallel()
+	c := startClusterNode(t)
+	c.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	await(t, "the cluster to be ready", func() bool { return strings.Contains(c.command("CLUSTER", "INFO"), "cluster_state:ok") })
+	s := open(t, "redis+cluster://"+c.address(), redisstore.Options{})
+	c.command("CONFIG", "SET", "cluster-announce-ip", "192.0.2.1")
+	await(t, "the node to call itself by another name", func() bool { return strings.Contains(c.command("CLUSTER", "SLOTS"), "192.0.2.1") })
+	await(t, "a call to be refused", func() bool {
+		_, _, err := s.Get(t.Context(), reprise.StoreKey{1})
+		return errors.Is(err, redisstore.ErrUnsafe)
+	})
+}
+
+// TestNothingIsLeft checks that a store which was closed leaves no goroutine, whatever its servers did.
+func TestNothingIsLeft(t *testing.T) {
+	server := startServer(t)
+	before := runtime.NumGoroutine()
+	for _, fault := range []func(){func() {}, server.kill, server.start, func() { server.signal(syscall.SIGSTOP) }} {
+		s, err := redisstore.Open("redis://"+server.address(), redisstore.Options{Lazy: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fault()
+		for _, call := range calls(s) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			_ = call(ctx) // which may fail
+			cancel()
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	server.signal(syscall.SIGCONT)
+	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
 		}
 	}
 }

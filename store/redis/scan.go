@@ -64,7 +64,7 @@ func (s *Store) Count(ctx context.Context) (n int, err error) {
 func (s *Store) Clear(ctx context.Context) (removed int, err error) {
 	err = s.scan(ctx, func(names []string) (bool, error) {
 		n, err := s.unlink(ctx, names)
-		removed += n
+		removed += max(0, n-s.values(names))
 		return true, err
 	})
 	return removed, err

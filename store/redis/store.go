@@ -11,6 +11,8 @@
 // and lets an operator find the session whose handle a server has shown: the handle is the beginning of the store key.
 // Records are sealed: who reads the server learns no secret, and who writes to it makes no session.
 //
+// A value (see [reprise.Swapper]) is a string under the prefix, "value:" and its key, and has no lifetime.
+//
 // # What Take costs, and promises
 //
 // A take is GETDEL, in a script that also asks the server for its replication ID: one round trip, and of all takers in the fleet

@@ -1,0 +1,65 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/hex"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// valueInfix stands between the prefix and the key of a value.
+const valueInfix = "value:"
+
+// Value implements [reprise.Swapper] with GET. Like Get it tries again once if the connection has broken.
+func (s *Store) Value(ctx context.Context, key reprise.StoreKey) (value []byte, err error) {
+	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.valueName(key)).Build() }
+	answer, err := s.do(ctx, get)
+	if isBroken(err) && ctx.Err() == nil {
+		answer, err = s.do(ctx, get)
+	}
+	value, ok, err := recordOf(answer, err)
+	if !ok {
+		return nil, err
+	}
+	return value, err
+}
+
+// swapScript puts a value in the place of another, in one atomic step. It has no lifetime, so a Redis that is full evicts
+// it last or never.
+var swapScript = rueidis.NewLuaScript(`
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1`)
+
+// SwapValue implements [reprise.Swapper] with a script of GET and SET.
+func (s *Store) SwapValue(ctx context.Context, key reprise.StoreKey, old, value []byte) (swapped bool, err error) {
+	client, err := s.connected()
+	if err != nil {
+		return false, err
+	}
+	args := []string{string(old), string(value)}
+	answer, err := await(ctx, func() rueidis.RedisResult { return swapScript.Exec(ctx, client, []string{s.valueName(key)}, args) })
+	if err != nil {
+		return false, err
+	}
+	n, err := answer.AsInt64()
+	return n == 1, wrap(err)
+}
+
+// valueName returns the key of a value in Redis.
+func (s *Store) valueName(key reprise.StoreKey) string {
+	return s.prefix + valueInfix + hex.EncodeToString(key[:])
+}
+
+// values returns how many of the names are those of values.
+func (s *Store) values(names []string) (n int) {
+	for _, name := range names {
+		if strings.HasPrefix(name, s.prefix+valueInfix) {
+			n++
+		}
+	}
+	return n
+}
