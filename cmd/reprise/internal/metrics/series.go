@@ -40,6 +40,7 @@ var ofCache = []series[cacheStats]{
 	counter("hits", "Sessions resumed, wherever they were found.", func(s cacheStats) uint64 { return s.Hits }),
 	counter("callback_hits", "Sessions that the store returned, whether or not they were resumed.", func(s cacheStats) uint64 { return s.CallbackHits }),
 	counter("misses", "Lookups in the internal cache that found nothing.", func(s cacheStats) uint64 { return s.Misses }),
+	counter("doubted", "Sessions in the internal cache that the store was asked about, because their removal may have been missed.", func(s cacheStats) uint64 { return s.Doubted }),
 	counter("timeouts", "Sessions that were found and had expired.", func(s cacheStats) uint64 { return s.Timeouts }),
 	counter("evictions", "Sessions evicted because the internal cache was full.", func(s cacheStats) uint64 { return s.CacheFull }),
 	counter("adopted", "Sessions of the store that the internal cache has kept.", func(s cacheStats) uint64 { return s.Adopted }),
@@ -74,9 +75,19 @@ var ofStore = []series[storeStats]{
 	counter("unsealed", "Sessions that were not stored, because their ID is not of a fleet key or too short.", func(s storeStats) uint64 { return s.Unsealed }),
 	counter("damaged", "Records that did not open; they are as good as absent.", func(s storeStats) uint64 { return s.Damaged }),
 	counter("stale", "Sessions for single use that were declined because their record is of another life of the store.", func(s storeStats) uint64 { return s.Stale }),
+	counter("notices", "Records that the store has told the removal of.", func(s storeStats) uint64 { return s.Notices }),
+	counter("notices_lost", "How often removals by others began to be missed.", func(s storeStats) uint64 { return s.NoticesLost }),
+	gauge("following", "1 while the store tells of all removals, else 0.", following),
 	counter("swept", "Expired records that were swept.", func(s storeStats) uint64 { return s.Swept }),
 	gauge("breaker_open", "1 while the store does not answer and is left alone, else 0.", breakerOpen),
 	counter("breaker_opened", "How often the store had to be left alone.", func(s storeStats) uint64 { return s.BreakerOpened }),
+}
+
+func following(s storeStats) int {
+	if s.Following {
+		return 1
+	}
+	return 0
 }
 
 func breakerOpen(s storeStats) int {
