@@ -54,6 +54,9 @@ func runMoreAtOnce() {
 // Shared returns a folder that is the same for all tests, and gone after them.
 func Shared() string { return shared }
 
+// Program returns the path of the program to test.
+func Program() string { return program }
+
 // build builds the program into dir, with the flags of 'make build', so that they share the go command's cache. It returns its path.
 func build(dir string) (string, error) {
 	if given := os.Getenv(programEnv); given != "" {
