@@ -7,6 +7,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 BENCHTIME ?= 1s
 FUZZTIME ?= 10s
 SOAKTIME ?= 2h
+FOR ?= 0s
 
 LINT_VERSION := v2.15.0
 LINT := .tools/golangci-lint-$(LINT_VERSION)
@@ -20,7 +21,7 @@ DRIVERS := /(conformance|bench)(/|$$)
 # Prints the packages whose tests do less under the race detector, which they know by this file.
 LESS_UNDER_RACE := go list -f '{{range .XTestGoFiles}}{{if eq . "race_off_test.go"}}{{$$.ImportPath}}{{end}}{{end}}' work
 
-.PHONY: help build run test test-deps fmt-check vet unit conformance lint bench fuzz soak release-check clean
+.PHONY: help build run demo test test-deps fmt-check vet unit conformance lint bench fuzz soak release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +31,10 @@ build: ## make bin/reprise
 
 run: build ## make bin/reprise and serve https://127.0.0.1:8443 with the embedded store under state/
 	bin/reprise serve --self-signed --listen 127.0.0.1:8443 --store file:state/sessions --state-dir state
+
+demo: build ## run a fleet of three on this machine, with clients that come back; FOR=1m, else until Ctrl-C
+	$(PLAIN) go build -o bin/demo ./conformance/fleet/demo
+	exec bin/demo -reprise bin/reprise -for $(FOR)
 
 test: test-deps fmt-check vet unit conformance ## check and test everything; as root, install the Debian packages it needs
 
