@@ -108,6 +108,18 @@ const (
 	NoticesLost
 )
 
+// A Swapper is a store that keeps a few values beside its records, of [MaxRecordLength] at most and without a lifetime. What is in
+// them concerns all nodes, such as what was revoked. They are no records: no other method shows, counts or changes them, but
+// [Clearer] clears them too.
+type Swapper interface {
+	// Value returns the value under key, nil if there is none.
+	Value(ctx context.Context, key StoreKey) (value []byte, err error)
+
+	// SwapValue puts value in the place of old, which is nil if there was none, and reports whether it did: not if another
+	// value is there. That is one atomic step, and when it has returned the value is as safe as a take of the store.
+	SwapValue(ctx context.Context, key StoreKey, old, value []byte) (swapped bool, err error)
+}
+
 // An Iterator is a store that can list its records. Each calls f for every record that is not past its lifetime, in
 // no particular order, until f returns false or ctx is done. Records put or deleted meanwhile may or may not be seen.
 // f must not keep record; it may call the store.
@@ -131,8 +143,8 @@ type Pinger interface {
 	Ping(ctx context.Context) error
 }
 
-// A Clearer is a store that can delete all of its records in one call. It returns how many there were, or -1 if it
-// does not know.
+// A Clearer is a store that can delete all of its records, and values, in one call. It returns how many records there were, or -1 if
+// it does not know.
 type Clearer interface {
 	Clear(ctx context.Context) (removed int, err error)
 }

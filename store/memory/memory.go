@@ -18,7 +18,7 @@ import (
 var ErrFull = errors.New("memory: the store is full")
 
 // A Store keeps records in maps. The zero value is an empty store without a bound, ready for use. A Store must not be
-// copied after first use. It implements all optional interfaces of package reprise.
+// copied after first use. It implements the optional interfaces of package reprise, but for those of stores that nodes share.
 type Store struct {
 	// MaxRecords is the number of records that the store takes, those past their lifetime and not yet swept included.
 	// A Put of one more ends in [ErrFull]. Zero or less is no bound. It must not change after first use.
@@ -26,6 +26,7 @@ type Store struct {
 
 	count  atomic.Int64
 	shards [256]shard
+	values values
 }
 
 // A shard holds the records whose keys begin with the same byte. Keys are random, so shards are of about one size.
@@ -137,6 +138,7 @@ func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
 
 // Clear implements [reprise.Clearer].
 func (s *Store) Clear(ctx context.Context) (removed int, err error) {
+	s.values.clear()
 	return s.removeIf(ctx, func(entry, time.Time) bool { return true })
 }
 

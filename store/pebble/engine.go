@@ -168,13 +168,15 @@ func (e *engine) sync() error {
 	return e.db.LogData(nil, pebble.Sync)
 }
 
-// clear removes all records. It returns after the disk has the removal.
+// clear removes all records and values. It returns after the disk has the removal.
 func (e *engine) clear(ctx context.Context) error {
 	if e.refusal != nil {
 		return e.refusal
 	}
-	if err := e.db.DeleteRange(allRecords.Start, allRecords.End, pebble.Sync); err != nil {
-		return err
+	for _, prefix := range []byte{valuePrefix, recordPrefix} {
+		if err := e.db.DeleteRange([]byte{prefix}, []byte{prefix + 1}, pebble.Sync); err != nil {
+			return err
+		}
 	}
 	// Left to itself, Pebble gives the room back some time. If ctx ends first, that must do.
 	if err := e.db.Compact(ctx, allRecords.Start, allRecords.End, false); err != nil && ctx.Err() == nil {

@@ -35,6 +35,8 @@
 //	key    'r' ‖ store key (32)
 //	value  revision (1) = 1 ‖ expiry (8), milliseconds since 1970, big-endian ‖ record
 //
+// A value (see [reprise.Swapper]) is one entry under 'v' ‖ its key (32), as it is.
+//
 // The expiry is a time of this machine's clock: a step of the clock moves it. The folder never holds the fleet key and
 // must not: the records are sealed under it. Deleted records linger in Pebble's files until these are compacted.
 package pebblestore
@@ -80,8 +82,8 @@ const (
 	retryInterval = 5 * time.Second
 )
 
-// A Store is a [reprise.Store] in a folder. Use [Open] to make one. It implements all optional interfaces of package
-// reprise, and [io.Closer].
+// A Store is a [reprise.Store] in a folder. Use [Open] to make one. It implements the optional interfaces of package
+// reprise, but for those of stores that nodes share, and [io.Closer].
 type Store struct {
 	dir    string
 	cache  int64

@@ -20,6 +20,8 @@ type double struct {
 	sweep     func(context.Context) (int, error)
 	ping      func(context.Context) error
 	clear     func(context.Context) (int, error)
+	value     func(context.Context, reprise.StoreKey) ([]byte, error)
+	swap      func(context.Context, reprise.StoreKey, []byte, []byte) (bool, error)
 
 	second  func() reprise.Store
 	restart func() reprise.Store
@@ -140,6 +142,20 @@ func (d *double) Clear(ctx context.Context) (int, error) {
 		return d.clear(ctx)
 	}
 	return d.Store.Clear(ctx)
+}
+
+func (d *double) Value(ctx context.Context, key reprise.StoreKey) ([]byte, error) {
+	if d.value != nil {
+		return d.value(ctx, key)
+	}
+	return d.Store.Value(ctx, key)
+}
+
+func (d *double) SwapValue(ctx context.Context, key reprise.StoreKey, old, value []byte) (bool, error) {
+	if d.swap != nil {
+		return d.swap(ctx, key, old, value)
+	}
+	return d.Store.SwapValue(ctx, key, old, value)
 }
 
 func (d *double) TakePromise() reprise.TakePromise {
