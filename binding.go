@@ -72,14 +72,16 @@ type StoreBinding struct {
 	store      Store
 	incarnated Incarnated // nil if the store is not
 	notices    noticeCounts
-	logger     *slog.Logger
-	calls      storeCalls
-	queue      writeBehind
-	foreign    foreignRate
-	counts     bindingCounts
-	closed     atomic.Bool
-	cancel     context.CancelFunc
-	sweeping   sync.WaitGroup
+
+	revocations *revocationLog // nil if the store keeps none
+	logger      *slog.Logger
+	calls       storeCalls
+	queue       writeBehind
+	foreign     foreignRate
+	counts      bindingCounts
+	closed      atomic.Bool
+	cancel      context.CancelFunc
+	sweeping    sync.WaitGroup
 }
 
 type bindingCounts struct {
@@ -90,7 +92,8 @@ type bindingCounts struct {
 // an error if one of them is set already, or if the cache has no fleet keys of [Options.Keys] but one of its own, which no
 // record would outlive. Callbacks that are set later, around those of the binding or instead of them, are the caller's affair.
 //
-// A store that is a [Sweeper] is swept once a minute. [StoreBinding.Close] ends the binding; the store is the caller's to close, after it.
+// A store that is a [Sweeper] is swept once a minute. Of one that is a [Swapper] BindStore reads what was revoked; if the store does not
+// answer, that delays it by the WriteTimeout. [StoreBinding.Close] ends the binding; the store is the caller's to close, after it.
 func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	if c.Keys().private {
 		return nil, errors.New("reprise: a store needs fleet keys; set Options.Keys")
@@ -123,6 +126,9 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 		cancel()
 		return nil, err
 	}
+	if swapper, ok := s.(Swapper); ok {
+		b.bindRevocations(ctx, swapper)
+	}
 	if sweeper, ok := s.(Sweeper); ok {
 		b.sweeping.Go(func() { b.sweepEachMinute(ctx, sweeper) })
 	}
@@ -130,6 +136,15 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 		b.follow(ctx, notifier)
 	}
 	return b, nil
+}
+
+// bindRevocations makes the cache heed what the store has of revocations.
+func (b *StoreBinding) bindRevocations(ctx context.Context, s Swapper) {
+	b.calls.swapper = s
+	b.revocations = newRevocationLog(storeValues{&b.calls}, b.cache.Keys, b.cache.now, b.logger)
+	b.cache.revocations.Store(b.revocations)
+	_ = b.revocations.sync(ctx, b.calls.writeTimeout) // it is tried again
+	b.sweeping.Go(func() { b.revocations.follow(ctx, b.calls.writeTimeout) })
 }
 
 func positiveOr[T int | time.Duration](v, otherwise T) T {

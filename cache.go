@@ -33,8 +33,10 @@ type Cache struct {
 	sources   sources
 	chains    chainVerifier
 	reserved  reservations
-	counters  counters
-	logger    *slog.Logger
+
+	revocations atomic.Pointer[revocationLog] // nil if no store keeps any
+	counters    counters
+	logger      *slog.Logger
 }
 
 // Options are the settings of a [Cache] that do not change. The zero value is usable.

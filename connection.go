@@ -24,7 +24,7 @@ import (
 //
 // If the handshake fails, it calls Release instead of the last two.
 //
-// Nothing that the peer does before Complete removes a session, but for Take. The methods may be called from different
+// Nothing that the peer does before Complete removes a session that can still resume, but for Take. The methods may be called from different
 // goroutines; those of the handshake one after the other.
 type Connection struct {
 	cache      *Cache
@@ -33,6 +33,7 @@ type Connection struct {
 	scope      Scope
 	parent     context.Context
 	began      time.Time
+	captured   revocationCount // when it began
 
 	// For the goroutine of the handshake alone.
 	external context.Context // of all calls to the external cache, with their deadline; made for the first
@@ -99,6 +100,7 @@ func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, e
 		serverName: canonicalServerName(info.ServerName),
 		parent:     ctx,
 		began:      c.options.Now(),
+		captured:   c.revocations.Load().captured(),
 	}
 	n.scope = newScope(info.Context, info.Transport, n.serverName, info.ClientAuth, info.ClientCAs)
 	c.counters.accept.Add(1)
@@ -145,6 +147,8 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 		return f.session, Resumed
 	case reason == Expired:
 		n.cache.expired(f)
+	case reason == Revoked:
+		n.cache.RemoveWith(f.session, RemovedRevoked)
 	case reason == ExtendedMasterSecret && f.session.ExtendedMasterSecret():
 		return f.session, ExtendedMasterSecret
 	}
@@ -246,7 +250,7 @@ func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certif
 	if p.Timeout == 0 {
 		p.Timeout = c.Timeout()
 	}
-	if p.Lineage, err = n.lineage(&p, verifiedChains); err != nil {
+	if p.Lineage, p.captured, err = n.lineage(&p, verifiedChains); err != nil {
 		return nil, err
 	}
 	s, err := NewSession(p)
@@ -269,21 +273,22 @@ func (n *Connection) NewID() (SessionID, error) {
 	return n.cache.newID()
 }
 
-// lineage returns the lineage of a new session: that of the session resumed, or the one of this connection.
-func (n *Connection) lineage(p *SessionParams, verifiedChains [][]*x509.Certificate) (l Lineage, err error) {
+// lineage returns the lineage of a new session, and what it has captured: that of the session resumed, or the one of this
+// connection.
+func (n *Connection) lineage(p *SessionParams, verifiedChains [][]*x509.Certificate) (l Lineage, captured revocationCount, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.resumed {
 		l = n.found.session.Lineage()
 		l.Generation++
-		return l, nil
+		return l, n.found.session.profile.captured, nil
 	}
 	l.Start = n.began
 	if n.last != nil {
 		l.ID = n.last.lineage.id
 	}
 	l.End, err = endOfTrust(verifiedChains, p.PeerCertificates)
-	return l, err
+	return l, n.captured, err
 }
 
 // errNoCaching: the mode lacks [ModeServer].

@@ -27,6 +27,9 @@ func (n *Connection) decide(s *Session, offer *Offer, now milliseconds) (reason 
 	if now > s.expiry() || s.created-now > maxClockSkew {
 		return Expired, nil
 	}
+	if reason := n.cache.revocations.Load().judge(s); reason != Resumed {
+		return reason, nil
+	}
 	if s.version == tls.VersionTLS12 {
 		// RFC 7627, section 5.3: a difference either way forbids resumption. Without the extension the handshakes of two
 		// connections can have one master secret, so such a session must not carry a client's identity.

@@ -49,8 +49,13 @@ import (
 //	} Session;
 //
 // The format grows by extensions, in ascending order of type. A reader that does not know a type below 0x8000 passes over it; one
-// that does not know a type from 0x8000 on must treat the session as malformed. Anything else needs a new revision.
+// that does not know a type from 0x8000 on must treat the session as malformed. Anything else needs a new revision. One is known:
+//
+//	0x8001: uint64 captured;         /* count of the revocations before the lineage's full handshake, not 0 */
 const sessionRevision = 1
+
+// extensionCaptured must be known: who does not would resume what was revoked.
+const extensionCaptured = 0x8001
 
 // errMalformed is wrapped by every error of [ParseSession].
 var errMalformed = errors.New("reprise: malformed session")
@@ -87,14 +92,27 @@ func (s *Session) appendEncoded(b []byte) []byte {
 	b = appendVector(b, 3, p.chain.Value())
 	b = appendVector(b, 3, p.appData)
 	b = appendVector(b, 3, p.opaque)
-	return be.AppendUint16(b, 0) // no extensions
+	if p.captured == 0 {
+		return be.AppendUint16(b, 0) // no extensions
+	}
+	b = be.AppendUint16(b, capturedLength)
+	b = be.AppendUint16(b, extensionCaptured)
+	b = be.AppendUint16(b, 8)
+	return be.AppendUint64(b, uint64(p.captured))
 }
+
+// capturedLength is the length of the extension.
+const capturedLength = 2 + 2 + 8
 
 // encodedLength returns how many bytes appendEncoded appends.
 func (s *Session) encodedLength() int {
 	const fixed = 1 + 3*2 + 1 + 2*1 + 2*8 + len(s.lineage.id) + 2*8 + 3*4 + len(Scope{}) + 3*1 + 3*3 + 2
 	p := s.profile
-	return fixed + int(s.id.length) + int(s.secretLength) + len(p.context) + len(p.serverName) + len(p.alpn) +
+	extensions := 0
+	if p.captured != 0 {
+		extensions = capturedLength
+	}
+	return fixed + extensions + int(s.id.length) + int(s.secretLength) + len(p.context) + len(p.serverName) + len(p.alpn) +
 		len(p.chain.Value()) + len(p.appData) + len(p.opaque)
 }
 
@@ -169,23 +187,40 @@ func (s *Session) checkParsed(chain, appData, extensions []byte) error {
 	case !validVectors16(appData):
 		return errors.New("application data")
 	}
-	return checkExtensions(extensions)
+	return parseExtensions(extensions, s.parseExtension)
 }
 
-// checkExtensions passes over the extensions of a session; none is known yet.
-func checkExtensions(extensions []byte) error {
+// parseExtension reads an extension of a session, if it is known.
+func (s *Session) parseExtension(kind uint16, data []byte) (known bool, err error) {
+	if kind != extensionCaptured {
+		return false, nil
+	}
+	r := reader{String: data}
+	s.profile.captured = revocationCount(r.uint64())
+	if r.failed || !r.Empty() || s.profile.captured == 0 {
+		return true, errors.New("count of revocations")
+	}
+	return true, nil
+}
+
+// parseExtensions calls f for each extension. f reports whether it knows it.
+func parseExtensions(extensions []byte, f func(kind uint16, data []byte) (known bool, err error)) error {
 	r := reader{String: extensions}
 	previous := -1
 	for !r.Empty() {
-		kind := int(r.uint16())
-		r.bytes16()
-		if r.failed || kind <= previous {
+		kind := r.uint16()
+		data := r.bytes16()
+		if r.failed || int(kind) <= previous {
 			return errors.New("extensions")
 		}
-		if kind >= 0x8000 {
+		known, err := f(kind, data)
+		if err != nil {
+			return err
+		}
+		if !known && kind >= 0x8000 {
 			return fmt.Errorf("unknown extension %#04x, made by a newer version", kind)
 		}
-		previous = kind
+		previous = int(kind)
 	}
 	return nil
 }
@@ -206,6 +241,7 @@ func (r *reader) check(ok bool) {
 func (r *reader) uint8() (v uint8)   { r.check(r.ReadUint8(&v)); return v }
 func (r *reader) uint16() (v uint16) { r.check(r.ReadUint16(&v)); return v }
 func (r *reader) uint32() (v uint32) { r.check(r.ReadUint32(&v)); return v }
+func (r *reader) uint64() (v uint64) { r.check(r.ReadUint64(&v)); return v }
 
 // milliseconds reads a time or a duration; one past the year 280,000 is malformed, so that sums do not overflow.
 func (r *reader) milliseconds() milliseconds {

@@ -43,6 +43,7 @@ type fleetKey struct {
 	sealing     *keyedHash // expands to sealing keys
 	tags        *keyedHash // makes the tags in a record's header
 	client      *keyedHash // makes the IDs of client sessions
+	revocations *keyedHash // makes the key and the place of what was revoked
 	name        string
 }
 
@@ -75,8 +76,8 @@ func newFleetKey(secret []byte, currentFrom time.Time) (*fleetKey, error) {
 	if len(secret) != FleetKeyLength {
 		return nil, fmt.Errorf("reprise: fleet key of %d bytes, must be %d", len(secret), FleetKeyLength)
 	}
-	var derived [6][]byte
-	for i, label := range []string{"id tag", "store", "seal", "header tags", "client id", "name"} {
+	var derived [7][]byte
+	for i, label := range []string{"id tag", "store", "seal", "header tags", "client id", "name", "revocations"} {
 		var err error
 		if derived[i], err = hkdf.Key(sha256.New, secret, nil, "reprise "+label, sha256.Size); err != nil {
 			return nil, fmt.Errorf("reprise: fleet key: %w", err)
@@ -90,6 +91,7 @@ func newFleetKey(secret []byte, currentFrom time.Time) (*fleetKey, error) {
 		tags:        newKeyedHash(derived[3]),
 		client:      newKeyedHash(derived[4]),
 		name:        hex.EncodeToString(derived[5][:6]),
+		revocations: newKeyedHash(derived[6]),
 	}, nil
 }
 
@@ -208,6 +210,16 @@ func (key *fleetKey) storeKey(id SessionID) StoreKey {
 // sealingKey returns the AES-256 key that seals the record of the session id.
 func (key *fleetKey) sealingKey(id SessionID) [32]byte {
 	return expand(key.sealing, &id)
+}
+
+// revocationsPlace returns the key under which a store keeps what was revoked.
+func (key *fleetKey) revocationsPlace() StoreKey {
+	return StoreKey(key.revocations.sum([]byte("place")))
+}
+
+// revocationsKey returns the AES-256 key that seals it.
+func (key *fleetKey) revocationsKey() [32]byte {
+	return key.revocations.sum([]byte("seal"))
 }
 
 // expand is HKDF-Expand to 32 bytes with the ID as its info (RFC 5869, section 2.3).

@@ -35,7 +35,8 @@ const (
 	Used
 	// StoreTimeout: the external cache did not answer before the deadline.
 	StoreTimeout
-	// StoreError: the external cache failed.
+	// StoreError: the external cache failed, or what was revoked could not be read from it, and the session has a client
+	// certificate.
 	StoreError
 	// Refused: the cache had a session to resume and the engine did not.
 	Refused

@@ -86,11 +86,14 @@ func splitRecord(record []byte) (header RecordHeader, length int, err error) {
 	if r.failed {
 		return RecordHeader{}, 0, fmt.Errorf("%w: truncated", errRecord)
 	}
-	if err := checkExtensions(extensions); err != nil {
+	if err := parseExtensions(extensions, noExtension); err != nil {
 		return RecordHeader{}, 0, fmt.Errorf("%w: %w", errRecord, err)
 	}
 	return header, len(record) - len(r.String), nil
 }
+
+// noExtension: none of a header is known yet.
+func noExtension(uint16, []byte) (known bool, err error) { return false, nil }
 
 // seal makes the record of a session under the key and the session's ID.
 func (key *fleetKey) seal(s *Session, incarnation uint64) []byte {
@@ -136,9 +139,10 @@ func (key *fleetKey) open(id SessionID, record []byte) (*Session, RecordHeader, 
 }
 
 // aead returns the cipher for the record of the session id. It makes the nonces and puts them before the ciphertext.
-func (key *fleetKey) aead(id SessionID) cipher.AEAD {
-	sealingKey := key.sealingKey(id)
-	block, err := aes.NewCipher(sealingKey[:])
+func (key *fleetKey) aead(id SessionID) cipher.AEAD { return newAEAD(key.sealingKey(id)) }
+
+func newAEAD(key [32]byte) cipher.AEAD {
+	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic(err) // not with a key of 32 bytes
 	}
@@ -164,21 +168,29 @@ func (key *fleetKey) appendRecordHeader(h []byte, s *Session, incarnation uint64
 // recordHeaderLength is the length of a header without extensions.
 const recordHeaderLength = 1 + 3*8 + 4*len(RecordTag{}) + 2
 
-// What a tag is of is its first byte under the HMAC.
+// What a tag is of is its first byte under the HMAC. The last two are of revocations and in no header.
 const (
 	tagScope = 1 + iota
 	tagLineage
 	tagServerName
 	tagCertificate
+	tagFingerprint
+	tagContext
+
+	numProperties
 )
 
 func (key *fleetKey) appendRecordTag(h []byte, property byte, value []byte) []byte {
-	var tag RecordTag
+	tag := key.recordTag(property, value)
+	return append(h, tag[:]...)
+}
+
+func (key *fleetKey) recordTag(property byte, value []byte) (tag RecordTag) {
 	if len(value) > 0 {
 		sum := key.tags.sum([]byte{property}, value)
 		copy(tag[:], sum[:])
 	}
-	return append(h, tag[:]...)
+	return tag
 }
 
 // leaf returns the client certificate, nil if there is none.

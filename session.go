@@ -79,6 +79,7 @@ type profile struct {
 	chain      unique.Handle[string] // client certificates: opaque<1..2^24-1> each
 	appData    string                // opaque<0..2^16-1> each
 	opaque     string
+	captured   revocationCount // when the lineage began
 }
 
 var noChain = unique.Make("")
@@ -155,6 +156,8 @@ type SessionParams struct {
 	// Opaque is the session, with its secret, in a form that only the engine that made it can read; empty if the
 	// session is neutral.
 	Opaque []byte
+
+	captured revocationCount
 }
 
 // String returns a placeholder, as the parts of a session hold its secret.
@@ -265,6 +268,7 @@ func newProfile(p *SessionParams) (*profile, error) {
 		chain:      unique.Make(string(chain)),
 		appData:    string(appData),
 		opaque:     string(p.Opaque),
+		captured:   p.captured,
 	}, nil
 }
 

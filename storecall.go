@@ -29,6 +29,7 @@ const maxStoreCalls = 4096
 type storeCalls struct {
 	store        Store
 	incarnated   Incarnated // nil if the store is not
+	swapper      Swapper    // nil if the store is not
 	readTimeout  time.Duration
 	writeTimeout time.Duration
 	logger       *slog.Logger
@@ -49,11 +50,13 @@ const (
 	storeTake
 	storePut
 	storeDelete
+	storeValue
+	storeSwap
 
 	numStoreMethods = int(iota)
 )
 
-var storeMethodNames = [numStoreMethods]string{"get", "take", "put", "delete"}
+var storeMethodNames = [numStoreMethods]string{"get", "take", "put", "delete", "value", "swap value"}
 
 // reads reports whether handshakes wait for the method.
 func (m storeMethod) reads() bool { return m == storeGet || m == storeTake }
@@ -63,6 +66,8 @@ type storeRequest struct {
 	method storeMethod
 	key    StoreKey
 	puts   []StorePut // of a put, instead of the key
+	old    []byte     // of a swap
+	value  []byte     // of a swap
 }
 
 // A storeCall is a call under way. Its results may be read when done is closed.
@@ -134,6 +139,11 @@ func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, err
 		record, ok, err = c.take(ctx, r.key)
 	case storePut:
 		return nil, c.put(ctx, r.puts)
+	case storeValue:
+		return c.swapper.Value(ctx, r.key)
+	case storeSwap:
+		record = r.value
+		ok, err = c.swapper.SwapValue(ctx, r.key, r.old, r.value)
 	default:
 		return nil, c.store.Delete(ctx, r.key)
 	}
@@ -187,6 +197,29 @@ func (c *storeCalls) judge(ctx context.Context, m storeMethod, err error) error 
 		c.errors.Add(1)
 	}
 	return fmt.Errorf("reprise: store %s: %w", storeMethodNames[m], err)
+}
+
+// storeValues are the values of the store.
+type storeValues struct{ calls *storeCalls }
+
+// Value implements [Swapper].
+func (v storeValues) Value(ctx context.Context, key StoreKey) (value []byte, err error) {
+	return v.do(ctx, storeRequest{method: storeValue, key: key})
+}
+
+// SwapValue implements [Swapper].
+func (v storeValues) SwapValue(ctx context.Context, key StoreKey, old, value []byte) (swapped bool, err error) {
+	swappedIn, err := v.do(ctx, storeRequest{method: storeSwap, key: key, old: old, value: value})
+	return swappedIn != nil, err
+}
+
+func (v storeValues) do(ctx context.Context, r storeRequest) ([]byte, error) {
+	call, err := v.calls.start(r, nil)
+	if err != nil {
+		return nil, err
+	}
+	outcome, err := call.wait(ctx)
+	return outcome.record, err
 }
 
 // wait returns the outcome of the call, or an error when ctx is done; the call then goes on.

@@ -27,6 +27,10 @@ type StoreStats struct {
 	// Following tells that none is missed now; it is false too if the store does not tell of them.
 	Notices, NoticesLost uint64
 	Following            bool
+	// Revocations is how many names of revocations are known now. RevocationsUnread tells that they could not be read for too long,
+	// so that sessions with client certificates are declined.
+	Revocations       int
+	RevocationsUnread bool
 	// Swept counts expired records that were swept.
 	Swept uint64
 	// Breaker says whether the store is asked; BreakerOpened counts how often it had to be left alone.
@@ -50,6 +54,10 @@ func (b *StoreBinding) Stats() StoreStats {
 	s.Swept = b.counts.swept.Load()
 	s.Notices, s.NoticesLost = b.notices.told.Load(), b.notices.lost.Load()
 	s.Following = b.cache.internal.residents.present().isFollowing()
+	if b.revocations != nil {
+		known := b.revocations.known.Load()
+		s.Revocations, s.RevocationsUnread = len(known.counts), known.isUnread
+	}
 	s.Breaker, s.BreakerOpened = b.calls.breaker.status()
 	return s
 }
