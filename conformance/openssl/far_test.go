@@ -38,7 +38,7 @@ func playReprise(t *testing.T, scenarios, engine string, flags ...string) traces
 
 // serveSteps plays the server's part of the steps that player tells of, until it hangs up.
 func serveSteps(t *testing.T, control net.Conn, engine string) {
-	p := newPlay(t, control, engine)
+	p := newPerformer(t, control, engine)
 	lines := bufio.NewScanner(control)
 	for lines.Scan() {
 		if err := p.step(parseStep(lines.Text())); err != nil {

@@ -20,7 +20,7 @@ import (
 
 // A server is one of the servers of a scenario: a cache with the three callbacks, and a listener.
 type server struct {
-	*player
+	*performer
 	name     string
 	settings map[string]string
 	cache    *reprise.Cache
@@ -33,7 +33,7 @@ type server struct {
 }
 
 // newServer makes a server with the settings of a step.
-func newServer(p *player, s step) (*server, error) {
+func newServer(p *performer, s step) (*server, error) {
 	cache, err := reprise.New(reprise.Options{
 		Keys:    p.keys,
 		Context: []byte("ctxA"),
@@ -44,12 +44,12 @@ func newServer(p *player, s step) (*server, error) {
 		return nil, err
 	}
 	r := &server{
-		player:   p,
-		name:     s.word(1),
-		settings: map[string]string{"version": "1.2", "callbacks": "new,remove,get"},
-		cache:    cache,
-		accepted: make(chan net.Conn),
-		failed:   make(chan error, 16),
+		performer: p,
+		name:      s.word(1),
+		settings:  map[string]string{"version": "1.2", "callbacks": "new,remove,get"},
+		cache:     cache,
+		accepted:  make(chan net.Conn),
+		failed:    make(chan error, 16),
 	}
 	if err := r.set(s); err != nil {
 		return nil, err
@@ -381,7 +381,7 @@ func (r *server) close() {
 }
 
 // session returns the session that was announced under the ID that #HEX means.
-func (p *player) session(name string) (*reprise.Session, error) {
+func (p *performer) session(name string) (*reprise.Session, error) {
 	id, err := idOf(name)
 	if err != nil {
 		return nil, err

@@ -23,8 +23,8 @@ import (
 	"github.com/reprise-tls/reprise/sslsession"
 )
 
-// A player plays the server's part of scenarios, one after the other.
-type player struct {
+// A performer plays the server's part of scenarios, one after the other.
+type performer struct {
 	t            *testing.T
 	engine       string
 	dir          string
@@ -52,13 +52,13 @@ type connection struct {
 	raw    net.Conn // below TLS
 }
 
-func newPlay(t *testing.T, control net.Conn, engine string) *player {
-	p := &player{t: t, engine: engine, dir: t.TempDir(), control: control, certificates: []tls.Certificate{newCertificate(t)}}
+func newPerformer(t *testing.T, control net.Conn, engine string) *performer {
+	p := &performer{t: t, engine: engine, dir: t.TempDir(), control: control, certificates: []tls.Certificate{newCertificate(t)}}
 	p.reset()
 	return p
 }
 
-func (p *player) reset() {
+func (p *performer) reset() {
 	p.began = time.Now().Truncate(time.Second)
 	p.offset = 0
 	p.keys = reprise.RandomFleetKeys()
@@ -67,39 +67,39 @@ func (p *player) reset() {
 	p.activity = "idle"
 }
 
-func (p *player) now() time.Time {
+func (p *performer) now() time.Time {
 	p.printing.Lock()
 	defer p.printing.Unlock()
 	return p.began.Add(p.offset)
 }
 
 // print sends a line.
-func (p *player) print(format string, args ...any) {
+func (p *performer) print(format string, args ...any) {
 	p.printing.Lock()
 	defer p.printing.Unlock()
 	fmt.Fprintf(p.control, format+"\n", args...)
 }
 
-func (p *player) event(format string, args ...any) { p.print(format, args...) }
+func (p *performer) event(format string, args ...any) { p.print(format, args...) }
 
-func (p *player) doing() string {
+func (p *performer) doing() string {
 	p.printing.Lock()
 	defer p.printing.Unlock()
 	return p.activity
 }
 
-func (p *player) do(activity string) {
+func (p *performer) do(activity string) {
 	p.printing.Lock()
 	defer p.printing.Unlock()
 	p.activity = activity
 }
 
-func (p *player) socketPath() string {
+func (p *performer) socketPath() string {
 	return filepath.Join(p.dir, fmt.Sprintf("%d-%d", len(p.servers), time.Now().UnixNano()))
 }
 
 // step plays a step.
-func (p *player) step(s step) error {
+func (p *performer) step(s step) error {
 	defer p.do("idle")
 	switch s.word(0) {
 	case "server":
@@ -134,7 +134,7 @@ func (p *player) step(s step) error {
 	return r.step(s)
 }
 
-func (p *player) serverNamed(name string) (*server, error) {
+func (p *performer) serverNamed(name string) (*server, error) {
 	for _, r := range p.servers {
 		if r.name == name {
 			return r, nil
@@ -144,7 +144,7 @@ func (p *player) serverNamed(name string) (*server, error) {
 }
 
 // end prints the statistics and forgets the scenario.
-func (p *player) end() {
+func (p *performer) end() {
 	for _, r := range p.servers {
 		if !r.closed {
 			r.printStats()
@@ -166,7 +166,7 @@ func (p *player) end() {
 	p.reset()
 }
 
-func (p *player) changeStore(s step) error {
+func (p *performer) changeStore(s step) error {
 	session, err := p.session(s.word(2))
 	if err != nil {
 		return err
@@ -365,7 +365,7 @@ func (r *server) established(conn net.Conn) error {
 var garbage = append([]byte{23, 3, 3, 0, 32, 1}, make([]byte, 31)...)
 
 // close plays the server's parts of a close.
-func (p *player) close(c *connection, parts string) error {
+func (p *performer) close(c *connection, parts string) error {
 	if c == nil {
 		return errors.New("the connection is not there")
 	}

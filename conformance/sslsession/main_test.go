@@ -13,9 +13,7 @@ var seed = flag.Uint64("seed", rand.Uint64(), "of the generated sessions")
 func TestMain(m *testing.M) {
 	flag.Parse()
 	status := m.Run()
-	if peerDir != "" {
-		os.RemoveAll(peerDir) //nolint:errcheck // a temporary folder
-	}
+	program.Remove()
 	os.Exit(status)
 }
 

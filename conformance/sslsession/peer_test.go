@@ -5,13 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,44 +19,8 @@ import (
 // patience is how long a process may take.
 const patience = time.Minute
 
-// peerDir is the folder that peer is built in, empty before.
-var peerDir string
-
-// buildPeer builds testdata/peer.c.
-var buildPeer = sync.OnceValues(func() (path string, err error) {
-	flags, err := exec.Command("pkg-config", "--cflags", "--libs", "openssl").Output()
-	if err != nil {
-		return "", fmt.Errorf("pkg-config: %w", err)
-	}
-	if peerDir, err = os.MkdirTemp("", "reprise-sslsession-"); err != nil {
-		return "", err
-	}
-	path = filepath.Join(peerDir, "peer")
-	args := append([]string{"-O1", "-Wall", "-Wextra", "-o", path, "testdata/peer.c"}, strings.Fields(string(flags))...)
-	if output, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cc %q: %w\n%s", args, err, output)
-	}
-	return path, nil
-})
-
-// peerPath returns the path of peer. Without a compiler or libssl's headers the test is skipped; with CI set it fails.
-func peerPath(t *testing.T) string {
-	t.Helper()
-	harness.Need(t, "cc")
-	harness.Need(t, "pkg-config")
-	if exec.Command("pkg-config", "--exists", "openssl").Run() != nil {
-		const missing = "the headers of libssl are missing (libssl-dev)"
-		if os.Getenv("CI") != "" {
-			t.Fatal(missing + "; with CI set, all that scripts/install-test-deps.sh installs must be there")
-		}
-		t.Skip(missing + "; scripts/install-test-deps.sh says how to install them")
-	}
-	path, err := buildPeer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
+// program is testdata/peer.c.
+var program = harness.LibsslProgram{Sources: "testdata/peer.c"}
 
 // frame puts sessions into the form that peer reads.
 func frame(sessions ...[]byte) []byte {
@@ -82,7 +43,7 @@ func convert(t *testing.T, sessions [][]byte) []converted {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	command := exec.CommandContext(ctx, peerPath(t), "convert")
+	command := exec.CommandContext(ctx, program.Path(t), "convert")
 	command.Stdin = bytes.NewReader(frame(sessions...))
 	command.Stderr = t.Output()
 	output, err := command.Output()
@@ -113,7 +74,7 @@ func startPeer(t *testing.T, role string, connection *os.File, sessions [][]byte
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	p := &peer{t: t, command: exec.CommandContext(ctx, peerPath(t), append([]string{role}, settings...)...)}
+	p := &peer{t: t, command: exec.CommandContext(ctx, program.Path(t), append([]string{role}, settings...)...)}
 	p.command.Stdin = bytes.NewReader(frame(sessions...))
 	p.command.Stdout = &p.output
 	p.command.Stderr = t.Output()
