@@ -64,7 +64,8 @@ func startCluster(t *testing.T) *testCluster {
 
 func startClusterNode(t *testing.T) *server {
 	bus := freePort(t)
-	s := startServer(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(bus), "--cluster-node-timeout",
+	// Without a log: to wait for a busy disk can take longer than a node may be silent.
+	s := startServer(t, "--appendonly", "no", "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(bus), "--cluster-node-timeout",
 		fmt.Sprint(nodeTimeout.Milliseconds()), "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 	s.busPort = bus
 	return s

@@ -26,17 +26,16 @@ const (
 
 // Notices implements [reprise.Notifier] with client tracking in broadcast mode (docs/decisions/0009-redis-notices.md). A removal is
 // told when Redis has carried it out, after a network delay. If the connection to a primary is cut or hangs, NoticesLost comes
-// within 1.5 seconds. One caller at a time is told.
+// within 1.5 seconds.
 func (s *Store) Notices(ctx context.Context, f func(reprise.Notice)) {
-	n := &s.notices
-	n.listen(true)
-	defer n.listen(false)
+	q := s.notices.join()
+	defer s.notices.leave(q)
 	for {
-		for _, notice := range n.next() {
+		for _, notice := range s.notices.take(q) {
 			f(notice)
 		}
 		select {
-		case <-n.wake:
+		case <-q.wake:
 		case <-ctx.Done():
 			return
 		case <-s.ctx.Done():
@@ -160,39 +159,50 @@ func (s *Store) setTracks(sh *shard, client *rueidis.Client) {
 	s.judge()
 }
 
-// noticeQueue holds what is to be told, so that who is told does not hold up the connection.
-type noticeQueue struct {
-	wake chan struct{} // has room for one
-
+// notices hands out what is to be told, through a queue for each caller of Notices, so that who is told does not hold up the
+// connection.
+type notices struct {
 	mu        sync.Mutex
-	listening bool
 	following bool
-	waiting   []reprise.Notice
+	queues    map[*noticeQueue]struct{}
 }
 
-// listen begins or ends to keep notices.
-func (q *noticeQueue) listen(on bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.listening = on
-	q.waiting = nil
-	if on && q.following {
+// A noticeQueue holds what one caller is to be told.
+type noticeQueue struct {
+	wake    chan struct{} // has room for one
+	waiting []reprise.Notice
+}
+
+func (n *notices) join() *noticeQueue {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	q := &noticeQueue{wake: make(chan struct{}, 1)}
+	if n.queues == nil {
+		n.queues = make(map[*noticeQueue]struct{})
+	}
+	n.queues[q] = struct{}{}
+	if n.following {
 		q.add(reprise.Notice{Kind: reprise.NoticesFollow})
 	}
+	return q
 }
 
-func (q *noticeQueue) next() []reprise.Notice {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	next := q.waiting
+func (n *notices) leave(q *noticeQueue) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.queues, q)
+}
+
+// take returns what waits, and empties the queue.
+func (n *notices) take(q *noticeQueue) []reprise.Notice {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	waiting := q.waiting
 	q.waiting = nil
-	return next
+	return waiting
 }
 
 func (q *noticeQueue) add(n reprise.Notice) {
-	if !q.listening {
-		return
-	}
 	q.waiting = append(q.waiting, n)
 	select {
 	case q.wake <- struct{}{}:
@@ -201,34 +211,38 @@ func (q *noticeQueue) add(n reprise.Notice) {
 }
 
 // removed adds keys that were removed. If too many wait, all of them are given up for a new beginning.
-func (q *noticeQueue) removed(keys []reprise.StoreKey) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.waiting)+len(keys) > maxNotices {
-		q.waiting = nil
-		q.add(reprise.Notice{Kind: reprise.NoticesLost})
-		if q.following {
-			q.add(reprise.Notice{Kind: reprise.NoticesFollow})
+func (n *notices) removed(keys []reprise.StoreKey) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for q := range n.queues {
+		if len(q.waiting)+len(keys) > maxNotices {
+			q.waiting = nil
+			q.add(reprise.Notice{Kind: reprise.NoticesLost})
+			if n.following {
+				q.add(reprise.Notice{Kind: reprise.NoticesFollow})
+			}
+			continue
 		}
-		return
-	}
-	for _, key := range keys {
-		q.add(reprise.Notice{Kind: reprise.NoticeRemoved, Key: key})
+		for _, key := range keys {
+			q.add(reprise.Notice{Kind: reprise.NoticeRemoved, Key: key})
+		}
 	}
 }
 
-func (q *noticeQueue) setFollowing(follows bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.following == follows {
+func (n *notices) setFollowing(follows bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.following == follows {
 		return
 	}
-	q.following = follows
+	n.following = follows
 	kind := reprise.NoticesLost
 	if follows {
 		kind = reprise.NoticesFollow
 	}
-	q.add(reprise.Notice{Kind: kind})
+	for q := range n.queues {
+		q.add(reprise.Notice{Kind: kind})
+	}
 }
 
 // readPause is how far reads of notices lie apart at least.

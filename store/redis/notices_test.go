@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,7 @@ func (n *node) recordOf(s *reprise.Session) string { return nameOf(n.Keys().Stor
 // TestRemovalsReachAllNodes removes sessions in each way there is, and looks how long other nodes keep them.
 func TestRemovalsReachAllNodes(t *testing.T) {
 	t.Parallel()
-	server := startServer(t)
+	server := startServer(t, "--appendonly", "no") // not to wait for the disk
 	testRemovals(t, "redis://"+server.address(), func(name string) { server.command("DEL", name) })
 }
 
@@ -169,6 +170,7 @@ func testRemovals(t *testing.T, url string, del func(name string)) {
 			}
 		},
 	} {
+		var took []time.Duration
 		for range 5 {
 			before := b.binding.Stats().Notices
 			s, other := a.full(), a.full()
@@ -179,8 +181,9 @@ func testRemovals(t *testing.T, url string, del func(name string)) {
 				t.Fatal("the session is not resident on both nodes")
 			}
 			remove(s)
-			if took := b.loses(s); took > 100*time.Millisecond {
-				t.Errorf("%s: the session was resident for %v more", way, took)
+			took = append(took, b.loses(s))
+			if longest := took[len(took)-1]; longest > time.Second {
+				t.Errorf("%s: the session was resident for %v more", way, longest)
 			}
 			a.loses(s)
 			b.resumes(s, reprise.Unknown)
@@ -188,6 +191,8 @@ func testRemovals(t *testing.T, url string, del func(name string)) {
 				t.Errorf("%s: another session is not resident any more", way)
 			}
 		}
+		slices.Sort(took)
+		t.Logf("%s: gone from the other node after %v to %v, median %v", way, took[0], took[len(took)-1], took[len(took)/2])
 	}
 	if stats := a.binding.Stats(); stats.NoticesLost != 0 || !stats.Following {
 		t.Errorf("%+v", stats)
@@ -198,7 +203,7 @@ func testRemovals(t *testing.T, url string, del func(name string)) {
 // at most.
 func TestPutsStayResident(t *testing.T) {
 	t.Parallel()
-	nodes := newFleet(t, "redis://"+startServer(t).address())
+	nodes := newFleet(t, "redis://"+startServer(t, "--appendonly", "no").address())
 	var sessions []*reprise.Session
 	for range 500 {
 		sessions = append(sessions, nodes[0].fullUnstored())
@@ -220,7 +225,7 @@ func TestPutsStayResident(t *testing.T) {
 // TestNoticesLost cuts the connection that notices come by. While it is cut, and the server can't be reached, a session is removed.
 func TestNoticesLost(t *testing.T) {
 	t.Parallel()
-	server := startServer(t)
+	server := startServer(t, "--appendonly", "no")
 	proxy := startProxy(t, server.address())
 	keys := reprise.RandomFleetKeys()
 	a, b := newNode(t, "redis://"+server.address(), keys), newNode(t, "redis://"+proxy.address(), keys)

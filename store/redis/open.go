@@ -52,7 +52,7 @@ const (
 // With rediss in place of redis, all of their connections use TLS. The default port is 6379, that of sentinels 26379. Of a
 // cluster and of sentinels some hosts are enough; the others are learned from them, and have to be reached as safely.
 //
-// Open tries a take, so that a wrong password, missing rights and a server that is too old show at once. No error has a
+// Open tries a take and notices, so that a wrong password, missing rights and a server that is too old show at once. No error has a
 // password in it.
 func Open(address string, options Options) (*Store, error) {
 	t, err := parse(address)
@@ -87,8 +87,28 @@ func (s *Store) connect() error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, connectTimeout)
 	defer cancel()
-	_, _, _, err = s.TakeIncarnated(ctx, randomKey())
-	return err
+	if _, _, _, err = s.TakeIncarnated(ctx, randomKey()); err != nil {
+		return err
+	}
+	return s.tryNotices(ctx)
+}
+
+// tryNotices asks a primary for notices, and for its life.
+func (s *Store) tryNotices(ctx context.Context) error {
+	primaries, err := s.primaries(ctx)
+	if err != nil {
+		return err
+	}
+	for address := range primaries {
+		client, err := rueidis.NewClient(s.trackingOptions(address, func() {}))
+		if err != nil {
+			return fmt.Errorf("notices: %w", err)
+		}
+		defer client.Close()
+		_, err = lifeOf(ctx, client)
+		return err
+	}
+	return errors.New("no primary is known")
 }
 
 // randomKey returns a key that no record has.

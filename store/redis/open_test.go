@@ -49,6 +49,20 @@ func TestPasswordAndRights(t *testing.T) {
 		t.Errorf("the record of database 3 is in database 0: %v, %v", ok, err)
 	}
 
+	server.password = "pass/word"
+	for right, without := range map[string]string{"+eval": "-eval", "+info": "-info", "+client|tracking": "-client|tracking"} {
+		server.command("ACL", "SETUSER", "user", without)
+		server.command("SCRIPT", "FLUSH")
+		s, err := redisstore.Open("redis://user:secret"+at, redisstore.Options{})
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), "perm") {
+			t.Errorf("Open without the right %s: %v", right, err)
+		}
+		server.command("ACL", "SETUSER", "user", right)
+	}
+
 	for _, test := range []struct{ url, prefix, want string }{
 		{"redis://:wrong" + at, "", "WRONGPASS"},
 		{"redis://" + server.address(), "", "NOAUTH"},

@@ -54,7 +54,7 @@ type Store struct {
 	noLife  uint64
 	client  atomic.Pointer[rueidis.Client] // nil until a server was reached
 	slots   atomic.Pointer[[numSlots]*shard]
-	notices noticeQueue
+	notices notices
 
 	ctx   context.Context // ends when the store is closed
 	close context.CancelFunc
@@ -73,7 +73,6 @@ func newStore(t *target, options Options) *Store {
 	s.noLife = max(binary.NativeEndian.Uint64(random[:]), 1)
 	s.ctx, s.close = context.WithCancel(context.Background())
 	s.slots.Store(new([numSlots]*shard))
-	s.notices.wake = make(chan struct{}, 1)
 	return s
 }
 
