@@ -120,7 +120,8 @@ func judge(t *testing.T, server interface {
 	net.Conn
 	Handshake() error
 	ConnectionState() tls.ConnectionState
-}, client *tls.Conn) (v verdict) {
+}, client *tls.Conn,
+) (v verdict) {
 	t.Helper()
 	read := make(chan error, 1)
 	go func() {

@@ -47,9 +47,9 @@ var setFields = tls.Config{
 	WrapSession:   (&tls.Config{}).EncryptTicket,
 	UnwrapSession: (&tls.Config{}).DecryptTicket,
 
-	SessionTicketKey:            [32]byte{1},
+	SessionTicketKey:            [32]byte{1}, //nolint:staticcheck // SA1019: it still is a field
 	DynamicRecordSizingDisabled: true,
-	PreferServerCipherSuites:    true,
+	PreferServerCipherSuites:    true, //nolint:staticcheck // SA1019: see above
 	EncryptedClientHelloKeys:    []tls.EncryptedClientHelloKey{{Config: []byte{1}, PrivateKey: []byte{1}}},
 	GetEncryptedClientHelloKeys: func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) { panic("called") },
 

@@ -143,8 +143,10 @@ func (s scenario) record(t *testing.T) {
 	var flights []flight
 	for i := range s.connections {
 		// Which other suites are chosen depends on the machine.
-		args := append([]string{"s_client", "-connect", l.Addr().String(), "-servername", "a.example", "-tls1_2", "-sess_out", session,
-			"-cipher", "ECDHE+AESGCM"}, s.args...)
+		args := append([]string{
+			"s_client", "-connect", l.Addr().String(), "-servername", "a.example", "-tls1_2", "-sess_out", session,
+			"-cipher", "ECDHE+AESGCM",
+		}, s.args...)
 		if i > 0 {
 			args = append(args, "-sess_in", session)
 		}

@@ -17,6 +17,11 @@ func FuzzPeek(f *testing.F) {
 		input := s.load(f)[0].Client
 		f.Add(uint8(i), input[:5+(int(input[3])<<8|int(input[4]))])
 	}
+	// Once it was taken, and got another group than crypto/tls would have chosen.
+	prefersP521 := bytes.Replace(helloWith(nil, 0), supportedGroups, []byte{0, 10, 0, 6, 0, 4, 0, 25, 0, 29}, 1)
+	f.Add(uint8(0), prefersP521)
+	f.Add(uint8(0), helloWith(nil, 1))
+	f.Add(uint8(0), helloWith(nil, 0, renegotiation))
 	configs := make([]*tls.Config, 16)
 	for i, g := 0, newGenerator(f, 1); i < len(configs); {
 		if configs[i] = g.config(); native.CanPeek(configs[i]) {

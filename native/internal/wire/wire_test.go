@@ -61,6 +61,7 @@ func TestClientHelloOfGo(t *testing.T) {
 func FuzzClientHello(f *testing.F) {
 	f.Add(goHello(f, &tls.Config{ServerName: "www.example", NextProtos: []string{"h2"}}))
 	f.Add(goHello(f, &tls.Config{ServerName: "www.example", MaxVersion: tls.VersionTLS12}))
+	f.Add(goHello(f, &tls.Config{ServerName: "www\x00.example", MaxVersion: tls.VersionTLS12})) // once refused
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var m wire.ClientHello
 		offers := wire.OffersVersion(body, tls.VersionTLS13)
