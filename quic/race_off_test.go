@@ -1,0 +1,5 @@
+//go:build !race
+
+package quic_test
+
+const raceEnabled = false
