@@ -304,7 +304,13 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 const recordsPerWrite = 4
 
 // Write sends application data. It runs the handshake first.
-func (c *Conn) Write(b []byte) (n int, err error) {
+func (c *Conn) Write(b []byte) (n int, err error) { return c.write(b, false) }
+
+// WriteLast is [Conn.Write] for the last data, with [Conn.CloseWrite] after it: the close_notify goes to the network together with the
+// last record, which is a good part of what a short connection costs.
+func (c *Conn) WriteLast(b []byte) (n int, err error) { return c.write(b, true) }
+
+func (c *Conn) write(b []byte, isLast bool) (n int, err error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
 	}
@@ -312,22 +318,54 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	defer c.writeMu.Unlock()
 	for n < len(b) && c.writeErr == nil {
 		part := b[n:min(len(b), n+recordsPerWrite*record.MaxPlaintext)]
+		if isLast && n+len(part) == len(b) {
+			return c.writeEnd(n, part)
+		}
 		if c.writeErr = c.writeRecords(record.ApplicationData, part); c.writeErr == nil {
 			n += len(part)
 		}
 	}
-	if c.writeErr != nil && c.ending.closed.Load() {
+	switch {
+	case c.writeErr != nil && c.ending.closed.Load():
 		return n, net.ErrClosed
+	case c.writeErr == nil && isLast:
+		return n, c.closeNotify()
+	default:
+		return n, c.writeErr
 	}
-	return n, c.writeErr
+}
+
+// writeEnd sends the last of the data, behind n bytes that were sent, and close_notify.
+func (c *Conn) writeEnd(n int, content []byte) (int, error) {
+	err := c.writeFragments(fragment{record.ApplicationData, content}, fragment{record.Alert, closeNotifyAlert})
+	if err != nil {
+		c.writeErr = err
+		return n, err
+	}
+	c.writeErr = errShutdown
+	c.ending.closeNotifySent.Store(true)
+	return n + len(content), nil
 }
 
 func (c *Conn) writeRecords(kind record.Type, content []byte) error {
+	return c.writeFragments(fragment{kind, content})
+}
+
+// A fragment is the content of one record or more of a type.
+type fragment struct {
+	kind    record.Type
+	content []byte
+}
+
+// writeFragments sends fragments in one write to the network.
+func (c *Conn) writeFragments(fragments ...fragment) (err error) {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
-	var err error
-	if *buffer, err = c.out.Append((*buffer)[:0], kind, content); err != nil {
-		return err
+	*buffer = (*buffer)[:0]
+	for _, f := range fragments {
+		if *buffer, err = c.out.Append(*buffer, f.kind, f.content); err != nil {
+			return err
+		}
 	}
 	_, err = c.raw.Write(*buffer)
 	return err
@@ -336,6 +374,8 @@ func (c *Conn) writeRecords(kind record.Type, content []byte) error {
 func (c *Conn) writeAlert(level uint8, a alert.Alert) error {
 	return c.writeRecords(record.Alert, []byte{level, byte(a)})
 }
+
+var closeNotifyAlert = []byte{alert.Warning, byte(alert.CloseNotify)}
 
 // errShutdown is returned by Write after CloseWrite.
 var errShutdown = errors.New("native: write side is closed")
