@@ -21,6 +21,7 @@ var engineKinds = []kind{
 	{name: "listen native, ticket", bind: withNativeListener},
 	{name: "native.Server, session ID", bind: bareNative, sessionID: true},
 	{name: "native.Server, ticket", bind: bareNative},
+	{name: "listen native, session ID, WriteLast", bind: withNativeListener, sessionID: true, writesLast: true},
 	{name: nginxName, bind: nginxProgram, sessionID: true},
 	{name: libsslName, bind: libsslProgram, sessionID: true},
 }

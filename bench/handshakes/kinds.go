@@ -21,6 +21,8 @@ type kind struct {
 	bypass bool
 	// sessionID makes clients of libssl resume by session ID, and not by ticket.
 	sessionID bool
+	// writesLast makes the server use WriteLast of package native.
+	writesLast bool
 }
 
 // How a server resumes.

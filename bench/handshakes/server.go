@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/native"
 )
 
 // serveArgument makes the program a server.
@@ -105,6 +106,7 @@ type server struct {
 	profiles *profiles
 
 	closesFirst bool
+	writesLast  bool
 
 	mu     sync.Mutex
 	served int
@@ -120,7 +122,7 @@ func newServer(setup serverSetup) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{closesFirst: setup.ClosesFirst}
+	s := &server{closesFirst: setup.ClosesFirst, writesLast: k.writesLast}
 	s.grown = sync.NewCond(&s.mu)
 	var cache *reprise.Cache
 	if k.bind != stateless {
@@ -216,7 +218,7 @@ func (s *server) accept() {
 func (s *server) exchange(conn net.Conn) {
 	var b [1]byte
 	if _, err := conn.Read(b[:]); err == nil {
-		conn.Write(b[:]) //nolint:errcheck // see above
+		s.write(conn, b[:])
 		if !s.closesFirst {
 			conn.Read(b[:]) //nolint:errcheck // see above
 		}
@@ -226,6 +228,15 @@ func (s *server) exchange(conn net.Conn) {
 	s.served++
 	s.mu.Unlock()
 	s.grown.Signal()
+}
+
+// write writes the echo, which is the last of the data if the server closes first.
+func (s *server) write(conn net.Conn, echo []byte) {
+	if last, ok := conn.(*native.Conn); ok && s.writesLast {
+		last.WriteLast(echo) //nolint:errcheck // the client tells
+		return
+	}
+	conn.Write(echo) //nolint:errcheck // the client tells
 }
 
 // wait waits until so many connections were served.
