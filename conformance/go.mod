@@ -34,12 +34,14 @@ require (
 	github.com/prometheus/client_model v0.3.0 // indirect
 	github.com/prometheus/common v0.42.0 // indirect
 	github.com/prometheus/procfs v0.10.1 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/rogpeppe/go-internal v1.9.0 // indirect
 	golang.org/x/exp v0.0.0-20230626212559-97b1e661b5df // indirect
 )
 
 require (
 	github.com/reprise-tls/reprise/store/pebble v0.0.0
+	github.com/reprise-tls/reprise/store/redis v0.0.0
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
@@ -55,3 +57,5 @@ replace github.com/reprise-tls/reprise => ..
 exclude google.golang.org/genproto v0.0.0-20230410155749-daa745c078e1
 
 replace github.com/reprise-tls/reprise/store/pebble => ../store/pebble
+
+replace github.com/reprise-tls/reprise/store/redis => ../store/redis
