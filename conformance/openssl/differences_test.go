@@ -246,6 +246,7 @@ func TestRepriseDoesAsLibssl(t *testing.T) {
 			}
 			if !t.Failed() {
 				checkThatAlterationsAreFound(t, a, libssl, reprise)
+				checkThatEachRowIsNeeded(t, a, libssl, reprise)
 			}
 		})
 	}
@@ -305,6 +306,32 @@ func checkThatAlterationsAreFound(t *testing.T, a *account, libssl, reprise trac
 	}
 	if altered < 1000 {
 		t.Errorf("only %d alterations were tried", altered)
+	}
+}
+
+// checkThatEachRowIsNeeded takes the rows away, one at a time: then something is not listed. And a row of what does not occur is
+// found.
+func checkThatEachRowIsNeeded(t *testing.T, a *account, libssl, reprise traces) {
+	t.Helper()
+	for i, row := range a.table {
+		if row.isFlag() || !slices.Contains(row.engines, a.engine) {
+			continue
+		}
+		less := newAccount(a.engine, slices.Delete(slices.Clone(a.table), i, i+1))
+		for _, scenario := range libssl.names {
+			if row.holdsIn(a.engine, scenario) {
+				less.compareScenario(scenario, libssl.of[scenario], reprise.of[scenario])
+			}
+		}
+		if len(less.unlisted) == 0 {
+			t.Errorf("nobody misses the row %s", row.key)
+		}
+	}
+	never := difference{key: "never", engines: []string{a.engine}, scenarios: []string{"tls12_sid_full"}, patterns: []string{"+remove"}}
+	more := newAccount(a.engine, append(slices.Clone(a.table), never))
+	more.compareScenario("tls12_sid_full", libssl.of["tls12_sid_full"], reprise.of["tls12_sid_full"])
+	if !slices.Contains(more.stale(libssl.names), "never: it does not occur in tls12_sid_full") {
+		t.Error("nobody minds a row of what does not occur")
 	}
 }
 
