@@ -51,7 +51,7 @@ func (b *benchmark) newClient(p *serverProcess, c benchCase) (n *client, err err
 
 func (n *client) close() {
 	if n.libssl != nil {
-		n.libssl.close()
+		n.libssl.close() //nolint:errcheck // what went wrong, it has told
 	}
 }
 

@@ -112,6 +112,7 @@ func (k kind) listen(config *tls.Config, cache *reprise.Cache) (net.Listener, er
 		if err := stdtls.Attach(config, cache); err != nil {
 			return nil, err
 		}
+	default:
 	}
 	return tls.Listen("tcp", address, config)
 }
