@@ -55,8 +55,8 @@ func Peek(read []byte, conn net.Conn, config *tls.Config) (n *Negotiation, ok bo
 	if err != nil {
 		return nil, false
 	}
-	if hello.Version > tls.VersionTLS12 && hello.SupportedVersions == nil {
-		return nil, true // crypto/tls takes it for TLS 1.3 when it chooses the certificate, against RFC 8446, section 4.2.1
+	if hello.Version != tls.VersionTLS12 {
+		return nil, true // RFC 8446, section 4.2.1, has it be TLS 1.2 in any case; crypto/tls makes of others what it does
 	}
 	if n, err = Negotiate(helloInfo(hello, conn), config); err != nil || checkHello(hello) != nil {
 		return nil, true // for crypto/tls to tell the client
