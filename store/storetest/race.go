@@ -88,13 +88,13 @@ func checkTakeDeleteRace(c *checker) {
 // taken once: by the racing taker, or by one that comes later.
 func checkTakePutRace(c *checker) {
 	s := c.open()
-	for range 200 {
+	for round := range 200 {
 		key := newKey()
 		first, second := newRecord(200), newRecord(200)
 		c.put(s, key, first, long)
 		var raced []byte
 		c.together(2, func(i int) (err error) {
-			if i == 0 {
+			if i == round%2 { // each gets to be the one that runs first
 				return s.Put(c.Context(), key, second, long)
 			}
 			raced, _, err = s.Take(c.Context(), key)
