@@ -154,3 +154,25 @@ func TestExpiredPutIsLeftOutOfABatch(t *testing.T) {
 		store.saw(t, "batch of 2")
 	})
 }
+
+// TestExpiredPutAfterDelete: a put that is left out of its batch still owes the delete whose place it took.
+func TestExpiredPutAfterDelete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{Writers: 1, WriteTimeout: time.Hour})
+		first := n.stored()
+		f, release := hang()
+		store.beforeCall(f, "put")
+		n.announceEach(1)
+		time.Sleep(11 * time.Millisecond) // the only writer is busy
+		n.remove(first, reprise.RemovedExplicitly)
+		n.announceEach(1)
+		n.announce(again(t, first, n.make(func(p *reprise.SessionParams) { p.Timeout = time.Second })))
+		n.announceEach(1)
+		time.Sleep(time.Minute)
+		release()
+		n.flush()
+		n.hasNot(first)
+		store.saw(t, "put", "put", "batch of 2", "delete", "get")
+	})
+}

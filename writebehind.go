@@ -49,7 +49,8 @@ type writeBehind struct {
 // A storeWrite is a put, or a delete if there is no session.
 type storeWrite struct {
 	unsealed
-	tried chan struct{} // if not nil, closed when it was
+	tried   chan struct{} // if not nil, closed when it was
+	leftOut bool          // of its batch: the session had expired
 }
 
 // unsealed is a session to be put. The worker that writes it makes the record: for many in a row that costs half of what it
@@ -74,7 +75,7 @@ type writeEntry struct {
 	key     StoreKey
 	want    *storeWrite // the last that was asked for; never nil
 	running *storeWrite // the one under way; often want itself
-	owes    bool        // a put took the place of a delete: if it fails, the delete is due
+	owes    bool        // a put took the place of a delete: if it fails or is left out, the delete is due
 	queued  bool
 	next    *writeEntry
 }
@@ -293,15 +294,18 @@ func (w *writeBehind) dequeue() *writeEntry {
 	return e
 }
 
-// try makes one attempt at the writes of a turn. A session that has expired in the queue is as good as deleted.
+// try makes one attempt at the writes of a turn. A session that has expired in the queue is as good as deleted: alone it makes a
+// delete, of a batch it is left out.
 func (w *writeBehind) try(turn []*writeEntry) error {
 	request := storeRequest{method: storeDelete, key: turn[0].key}
 	now := w.now()
 	for _, e := range turn {
-		if put, ok := w.record(e, now); ok {
+		put, ok := w.record(e, now)
+		if ok {
 			request.method = storePut
 			request.puts = append(request.puts, put)
 		}
+		e.running.leftOut = !ok && len(turn) > 1
 	}
 	call, err := w.calls.start(request, nil)
 	if err != nil {
@@ -344,14 +348,13 @@ func (w *writeBehind) settleOne(e *writeEntry, err error) {
 		close(write.tried)
 	}
 
-	failedPut := err != nil && write.isPut()
-	if failedPut {
+	if err != nil && write.isPut() {
 		w.counts.PutsFailed++
 	}
 	switch {
 	case e.want != write:
 		w.enqueue(e)
-	case err == nil, failedPut && !e.owes:
+	case err == nil && !write.leftOut, write.isPut() && !e.owes:
 		w.remove(e)
 	default: // a delete again, or one that is due after all
 		e.want = &storeWrite{}
