@@ -1,10 +1,12 @@
 package reprise
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,20 @@ type revocationLog struct {
 	mu    sync.Mutex                  // held to replace known
 	ahead atomic.Uint64               // the highest count that a session has captured and known did not have
 	wake  chan struct{}               // has room for one
+
+	settled settled // of sync alone
+}
+
+// settled is how things were when the store last had all that was known, and nothing else.
+type settled struct {
+	known *revocations
+	logs  []storedLog
+}
+
+func (s *settled) is(known *revocations, logs []storedLog) bool {
+	return s.known == known && slices.EqualFunc(s.logs, logs, func(a, b storedLog) bool {
+		return a.key == b.key && bytes.Equal(a.value, b.value)
+	})
 }
 
 func newRevocationLog(store Swapper, keys func() *FleetKeys, now func() milliseconds, logger *slog.Logger) *revocationLog {
@@ -126,19 +142,36 @@ func (l *revocationLog) follow(ctx context.Context, timeout time.Duration) {
 func (l *revocationLog) sync(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := l.try(ctx, func(r *revocations) {
+	logs, err := l.read(ctx)
+	if err != nil {
+		return err
+	}
+	known := l.known.Load()
+	isBehind := revocationCount(l.ahead.Load()) > known.last
+	if !isBehind && !known.isUnread && l.settled.is(known, logs) {
+		return nil
+	}
+	_, err = l.try(ctx, logs, func(r *revocations) {
 		if ahead := revocationCount(l.ahead.Load()); ahead > r.last { // the store has gone back, and nobody knows how far
 			r.last = ahead
 			r.begin(l.now())
 		}
 	})
+	l.settled = settled{}
+	if known := l.known.Load(); known.areIn(logs) {
+		l.settled = settled{known, logs}
+	}
 	return err
 }
 
 // revoke revokes lineages by names.
 func (l *revocationLog) revoke(ctx context.Context, r Revocation) error {
 	for range maxRevokeAttempts {
-		done, err := l.try(ctx, func(known *revocations) { known.add(r.names(l.keys()), l.now()) })
+		logs, err := l.read(ctx)
+		if err != nil {
+			return err
+		}
+		done, err := l.try(ctx, logs, func(known *revocations) { known.add(r.names(l.keys()), l.now()) })
 		if done || err != nil {
 			return err
 		}
@@ -146,16 +179,15 @@ func (l *revocationLog) revoke(ctx context.Context, r Revocation) error {
 	return errors.New("reprise: not revoked: others revoke all the time")
 }
 
-// try reads what the store has, adds what is known here, changes that, and writes it where it is missing. done is false if
-// somebody else has come between.
-func (l *revocationLog) try(ctx context.Context, change func(*revocations)) (done bool, err error) {
-	logs, err := l.read(ctx)
-	if err != nil {
-		return false, err
-	}
+// try joins what was read with what is known here, changes that, and writes it where it is missing. done is false if somebody
+// else has come between.
+func (l *revocationLog) try(ctx context.Context, logs []storedLog, change func(*revocations)) (done bool, err error) {
 	r := l.known.Load().clone()
-	for _, log := range logs {
-		r.join(log.has)
+	for i := range logs {
+		if err := logs[i].open(l.logger); err != nil {
+			return false, err
+		}
+		r.join(logs[i].has)
 	}
 	l.learn(r, false)
 	if r.last == 0 { // a new store, or one that has lost all while no node knew
@@ -179,8 +211,8 @@ func (l *revocationLog) try(ctx context.Context, change func(*revocations)) (don
 // A storedLog is the log under one fleet key.
 type storedLog struct {
 	key   *fleetKey
-	value []byte // nil if there is none
-	has   *revocations
+	value []byte       // nil if there is none
+	has   *revocations // when it was opened
 }
 
 // read reads the log under each fleet key.
@@ -190,19 +222,30 @@ func (l *revocationLog) read(ctx context.Context) (logs []storedLog, err error) 
 		if err != nil {
 			return nil, err
 		}
-		has, ok, err := key.openRevocations(value)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			if len(value) > 0 {
-				l.logger.Error("reprise: the revocations in the store are damaged, and written again")
-			}
-			has = &revocations{}
-		}
-		logs = append(logs, storedLog{key, value, has})
+		logs = append(logs, storedLog{key: key, value: value})
 	}
 	return logs, nil
+}
+
+// open reads what is in the log. One that is damaged is as good as absent.
+func (s *storedLog) open(logger *slog.Logger) error {
+	has, ok, err := s.key.openRevocations(s.value)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		has = &revocations{}
+		if len(s.value) > 0 {
+			logger.Error("reprise: the revocations in the store are damaged, and written again")
+		}
+	}
+	s.has = has
+	return nil
+}
+
+// areIn reports whether each of the logs, opened, has what is known, and nothing else.
+func (r *revocations) areIn(logs []storedLog) bool {
+	return !slices.ContainsFunc(logs, func(log storedLog) bool { return log.has == nil || !log.has.equal(r) })
 }
 
 // write writes r, unless that is what the log has already.

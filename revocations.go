@@ -12,7 +12,7 @@ import (
 
 // A revocationCount numbers the revocations of a fleet, each higher than the one before. It is the time of the revocation, in
 // milliseconds since the Unix epoch, unless that would not be higher: so one that a store has forgotten is not given to
-// another. A count is compared with other counts, and never with a clock (docs/decisions/0010-revocation.md). A session that has
+// another. A count is compared with other counts, and never with a clock (docs/decisions/0011-revocation.md). A session that has
 // captured none has 0.
 type revocationCount uint64
 
