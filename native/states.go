@@ -359,7 +359,7 @@ func (s expectChangeCipherSpec) next(e *engine, m message) (state, error) {
 	}
 	e.in.Protect(s.suite, s.clientKeys)
 	s.clientKeys.Wipe()
-	return expectFinished{s.handshake}, nil
+	return expectFinished(s), nil
 }
 
 // expectFinished awaits the client's proof that it knows the secret and has seen the same handshake.
