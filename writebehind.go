@@ -233,7 +233,7 @@ func (w *writeBehind) work() {
 		}
 		err := w.try(turn)
 		w.settle(turn, err)
-		if err == nil {
+		if err == nil || !w.calls.breaker.closed() { // else the breaker says when to go on
 			backoff = firstBackoff
 			continue
 		}
