@@ -3,7 +3,6 @@ package singleuse_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -40,7 +39,7 @@ type fleet struct {
 
 func startFleet(t *testing.T, options reprise.Options) *fleet {
 	t.Helper()
-	f := &fleet{t: t, redis: redistest.Start(t), gate: &gate{rounds: make(map[string]*round)}}
+	f := &fleet{t: t, redis: redistest.Start(t), gate: &gate{rounds: make(map[reprise.SessionID]*round)}}
 	options.Keys = reprise.RandomFleetKeys()
 	options.SingleUse = true
 	options.UnconfirmedPerSource = -1
@@ -63,10 +62,15 @@ func (f *fleet) start(options reprise.Options) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binding, err := reprise.BindStore(cache, gatedStore{store, f.gate}, reprise.StoreOptions{})
+	binding, err := reprise.BindStore(cache, store, reprise.StoreOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	take := cache.TakeCallback()
+	cache.SetTakeCallback(func(ctx context.Context, s *reprise.Session) (bool, error) {
+		f.gate.pass(ctx, s.ID())
+		return take(ctx, s)
+	})
 	_, certificate := certtest.Shared(t)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, CurvePreferences: []tls.CurveID{tls.X25519}}
 	if err := stdtls.Attach(config, cache); err != nil {
@@ -144,11 +148,7 @@ func (f *fleet) outcomes() map[reprise.Reason]uint64 {
 	return sum
 }
 
-// handle returns the name of a session's record: the beginning of its store key.
-func (n *node) handle(session *tls.ClientSessionState) string {
-	return n.cache.Handle(n.idOf(session))
-}
-
+// idOf returns the ID of a session: it is its ticket.
 func (n *node) idOf(session *tls.ClientSessionState) reprise.SessionID {
 	ticket, _, err := session.ResumptionState()
 	if err != nil {
@@ -209,7 +209,7 @@ func (r *replaying) Put(_ string, session *tls.ClientSessionState) {
 // A gate holds the takes of a session until all who offer it have found it.
 type gate struct {
 	mu     sync.Mutex
-	rounds map[string]*round // by the session's handle
+	rounds map[reprise.SessionID]*round
 }
 
 type round struct {
@@ -218,20 +218,20 @@ type round struct {
 }
 
 // expect makes the takes of a session wait until there are so many.
-func (g *gate) expect(handle string, takes int) {
+func (g *gate) expect(id reprise.SessionID, takes int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.rounds[handle] = &round{takes, make(chan struct{})}
+	g.rounds[id] = &round{takes, make(chan struct{})}
 }
 
 // pass waits for the others.
-func (g *gate) pass(ctx context.Context, handle string) {
+func (g *gate) pass(ctx context.Context, id reprise.SessionID) {
 	g.mu.Lock()
-	r := g.rounds[handle]
+	r := g.rounds[id]
 	if r != nil {
 		if r.missing--; r.missing == 0 {
 			close(r.all)
-			delete(g.rounds, handle)
+			delete(g.rounds, id)
 		}
 	}
 	g.mu.Unlock()
@@ -242,15 +242,4 @@ func (g *gate) pass(ctx context.Context, handle string) {
 	case <-r.all:
 	case <-ctx.Done():
 	}
-}
-
-// A gatedStore is a node's connection to Redis, behind the gate.
-type gatedStore struct {
-	*redisstore.Store
-	gate *gate
-}
-
-func (s gatedStore) TakeIncarnated(ctx context.Context, key reprise.StoreKey) (record []byte, incarnation uint64, ok bool, err error) {
-	s.gate.pass(ctx, hex.EncodeToString(key[:6]))
-	return s.Store.TakeIncarnated(ctx, key)
 }
