@@ -8,6 +8,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A client makes the connections of one case with one server.
@@ -18,6 +19,8 @@ type client struct {
 	configs     []*tls.Config // used in turn; each has one session, or none in full handshakes
 	concurrency int
 	libssl      *libsslClient // makes the connections, if not nil
+
+	firstByte func(time.Duration) // is told the time from connecting to the first byte, if not nil
 }
 
 // newClient makes a client. For a case of resumption it has so many sessions, once its first slice is done.
@@ -96,6 +99,7 @@ func (n *client) connect(connections int, resumed bool) error {
 
 // exchange makes one connection: a byte there and back, close_notify there and back.
 func (n *client) exchange(config *tls.Config, resumed bool) error {
+	begun := time.Now()
 	conn, err := tls.Dial("tcp", n.server.address, config)
 	if err != nil {
 		return err
@@ -107,6 +111,9 @@ func (n *client) exchange(config *tls.Config, resumed bool) error {
 	}
 	if _, err := io.ReadFull(conn, b); err != nil {
 		return err
+	}
+	if n.firstByte != nil {
+		n.firstByte(time.Since(begun))
 	}
 	if err := n.check(conn.ConnectionState(), resumed); err != nil {
 		return err

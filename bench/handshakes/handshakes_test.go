@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -36,6 +37,28 @@ func TestQuick(t *testing.T) {
 				t.Errorf("%s, %s: %+v", c.Case, s.Server, s)
 			}
 		}
+	}
+	if err := r.print(t.Output()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestQuickLookups measures a few lookups. That they read the store, the program checks itself.
+func TestQuickLookups(t *testing.T) {
+	var output strings.Builder
+	err := run(t.Context(), []string{"-quick", "-lookups", "-json"}, &output, t.Output())
+	if errors.Is(err, errNoRedis) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r lookupReport
+	if err := json.Unmarshal([]byte(output.String()), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Hit.Median <= 0 || r.Read.Median <= 0 || r.RoundTrip.Median <= 0 || len(r.Rates) != 5 {
+		t.Errorf("%+v", r)
 	}
 	if err := r.print(t.Output()); err != nil {
 		t.Error(err)

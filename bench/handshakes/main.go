@@ -53,6 +53,7 @@ type settings struct {
 	servers     *regexp.Regexp
 	rsa         bool
 	json        bool
+	lookups     bool
 	profiles    string
 	serverCPU   int
 	clientCPU   int
@@ -71,6 +72,7 @@ func parse(arguments []string, output io.Writer) (settings, error) {
 	flags.Func("servers", "measure only servers whose name matches `regexp`, and crypto/tls", setRegexp(&s.servers))
 	flags.BoolVar(&s.rsa, "rsa", false, "also measure with an RSA-2048 server key")
 	flags.BoolVar(&quick, "quick", false, "a few connections of each kind, to see that it works; the figures mean nothing")
+	flags.BoolVar(&s.lookups, "lookups", false, "measure instead what it costs a resumption to read Redis, beside a bare GET")
 	flags.BoolVar(&s.json, "json", false, "print the result as JSON")
 	flags.StringVar(&s.profiles, "profiles", "", "write CPU and allocation profiles of the servers to `folder`")
 	flags.IntVar(&s.serverCPU, "server-cpu", -1, "core of the servers; the first by default")
@@ -111,7 +113,12 @@ func run(ctx context.Context, arguments []string, output, messages io.Writer) er
 		return err
 	}
 	defer b.close()
-	r, err := b.measure(ctx)
+	var r interface{ print(io.Writer) error }
+	if s.lookups {
+		r, err = b.measureLookups(ctx)
+	} else {
+		r, err = b.measure(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -40,9 +40,11 @@ type serverStarted struct {
 	Address string
 }
 
-// A sampleRequest asks for a sample, once so many connections were served since the start.
+// A sampleRequest asks for a sample, once so many connections were served since the start. If RoundTrips is not 0, it has so many
+// calls of Redis made, Concurrency at a time.
 type sampleRequest struct {
-	Connections int
+	Connections             int
+	RoundTrips, Concurrency int
 }
 
 // A sample is what a server has used and done since its start.
@@ -50,6 +52,7 @@ type sample struct {
 	CPU                        time.Duration
 	Allocations, Bytes         int
 	Gets, Takes, Puts, Deletes int
+	RoundTrip                  time.Duration // the median of those asked for
 }
 
 func (s sample) minus(t sample) sample {
@@ -89,6 +92,9 @@ func serve(input io.Reader, output io.Writer) (err error) {
 		}
 		s.wait(request.Connections)
 		sample, err := s.sample()
+		if err == nil && request.RoundTrips > 0 {
+			sample.RoundTrip, err = roundTrip(setup.Redis, request.RoundTrips, request.Concurrency)
+		}
 		if err != nil {
 			return err
 		}
