@@ -57,6 +57,13 @@ func (f *fake) Flush(_ context.Context, expiredOnly bool) (sessions.Flushed, err
 	return sessions.Flushed{Cached: n, Stored: -1}, nil
 }
 
+func (f *fake) Revoke(_ context.Context, s sessions.Selector) (sessions.Revoked, error) {
+	if err := s.Check(); err != nil {
+		return sessions.Revoked{}, err
+	}
+	return sessions.Revoked{Revoked: s.ServerName}, f.err
+}
+
 func newServer(source sessions.Source) *http.Server {
 	return admin.NewServer(admin.Options{
 		Status:   func() any { return map[string]int{"answer": 42} },
@@ -230,5 +237,30 @@ func TestClientWithoutServer(t *testing.T) {
 	defer cancel()
 	if _, err := client.Flush(ctx, false); err == nil || !strings.Contains(err.Error(), "is it the admin address?") {
 		t.Errorf("another server: %v", err)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	source := &fake{}
+	client := connect(t, source)
+	if r, err := client.Revoke(t.Context(), sessions.Selector{ServerName: "a.example"}); err != nil || r.Revoked != "a.example" {
+		t.Errorf("Revoke = %v, %v", r, err)
+	}
+	source.err = errors.New("the store is dead")
+	if _, err := client.Revoke(t.Context(), sessions.Selector{ServerName: "a.example"}); err == nil || !strings.Contains(err.Error(), "dead") {
+		t.Errorf("a dead store: %v", err)
+	}
+	handler := newServer(source).Handler
+	for body, want := range map[string]int{
+		`{}`: http.StatusBadRequest, `{"all":true,"context":"x"}`: http.StatusBadRequest, `{"everything":true}`: http.StatusBadRequest, "": http.StatusBadRequest,
+		`{"client_cert":"abc"}`: http.StatusBadRequest, `{"session":"xyz"}`: http.StatusBadRequest,
+		`{"context":"` + strings.Repeat("x", 5000) + `"}`: http.StatusBadRequest,
+	} {
+		request := httptest.NewRequest(http.MethodPost, "http://localhost/sessions/revoke", strings.NewReader(body))
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		if answer.Code != want {
+			t.Errorf("%.40s is answered by %d, want %d", body, answer.Code, want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,12 +96,29 @@ func (c *Client) Flush(ctx context.Context, expiredOnly bool) (flushed sessions.
 	return flushed, err
 }
 
+// Revoke implements [sessions.Source].
+func (c *Client) Revoke(ctx context.Context, s sessions.Selector) (revoked sessions.Revoked, err error) {
+	if err := s.Check(); err != nil {
+		return revoked, err
+	}
+	body, err := json.Marshal(s)
+	if err != nil {
+		return revoked, err
+	}
+	err = c.send(ctx, http.MethodPost, "/sessions/revoke", bytes.NewReader(body), decodeInto(&revoked))
+	return revoked, err
+}
+
 func decodeInto(v any) func(io.Reader) error {
 	return func(body io.Reader) error { return json.NewDecoder(body).Decode(v) }
 }
 
 func (c *Client) do(ctx context.Context, method, path string, read func(body io.Reader) error) error {
-	request, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, nil)
+	return c.send(ctx, method, path, nil, read)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader, read func(body io.Reader) error) error {
+	request, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, body)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ func NewServer(o Options) *http.Server {
 	mux.HandleFunc("GET /sessions/{digits}", o.show)
 	mux.HandleFunc("DELETE /sessions/{digits}", o.remove)
 	mux.HandleFunc("POST /sessions/flush", o.flush)
+	mux.HandleFunc("POST /sessions/revoke", o.revoke)
 	return &http.Server{
 		Handler:           http.NewCrossOriginProtection().Handler(o.checkHost(mux)),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -111,6 +112,21 @@ func (o Options) flush(w http.ResponseWriter, r *http.Request) {
 	writeResult(w, flushed, err)
 }
 
+// maxSelector is the length of the longest selector that is read.
+const maxSelector = 4 << 10
+
+func (o Options) revoke(w http.ResponseWriter, r *http.Request) {
+	var selector sessions.Selector
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSelector))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&selector); err != nil {
+		writeJSON(w, http.StatusBadRequest, failure{Error: "the body is no selector: " + err.Error()})
+		return
+	}
+	revoked, err := o.Sessions.Revoke(r.Context(), selector)
+	writeResult(w, revoked, err)
+}
+
 // A failure is the body of an answer that is an error.
 type failure struct {
 	Error      string   `json:"error"`
@@ -135,7 +151,7 @@ func writeError(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, sessions.ErrNotFound):
 		status = http.StatusNotFound
-	case errors.Is(err, sessions.ErrDigits):
+	case errors.Is(err, sessions.ErrDigits), errors.Is(err, sessions.ErrSelector), errors.Is(err, sessions.ErrFingerprint):
 		status = http.StatusBadRequest
 	}
 	writeJSON(w, status, failure{Error: err.Error()})

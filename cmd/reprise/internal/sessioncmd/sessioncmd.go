@@ -26,6 +26,7 @@ type Command struct {
 	Show   Show   `cmd:"" help:"Show all that is known of one session."`
 	Flush  Flush  `cmd:"" help:"Remove all sessions, or those only that have expired."`
 	Remove Remove `cmd:"" help:"Remove sessions: their clients make a full handshake next time."`
+	Revoke Revoke `cmd:"" help:"Revoke sessions, with all that descend from them, on every server."`
 }
 
 // Help returns what the help of the command says.
@@ -41,6 +42,7 @@ internal caches is not reached then.
     reprise sessions show 3fa9
     reprise sessions remove 3fa94c21b07e
     reprise sessions flush
+    reprise sessions revoke --server-name www.example.com
     reprise sessions list --json --store file:/var/lib/reprise/sessions
 `
 }
@@ -50,7 +52,7 @@ type Where struct {
 	StateDir    string `default:"state" env:"REPRISE_STATE_DIR,STATE_DIRECTORY" placeholder:"DIR" help:"State folder of the running server. Default: ${default}."`
 	Admin       string `placeholder:"ADDR" help:"Admin address of the running server. Default: unix:STATE-DIR/admin.sock."`
 	Store       string `env:"-" placeholder:"URL" help:"Store to open instead of asking a server: file:DIR, redis:// or rediss://."`
-	FleetKey    string `env:"-" placeholder:"FILE" help:"With --store: go on only if its sessions are sealed under this fleet key."`
+	FleetKey    string `env:"-" placeholder:"FILE" help:"With --store: go on only if its sessions are sealed under this fleet key. Revoking takes it."`
 	StorePrefix string `placeholder:"TEXT" help:"What the keys in redis begin with. Default: reprise:."`
 	StoreCA     string `name:"store-ca" placeholder:"FILE" help:"CA certificates (PEM) that a rediss:// server is verified against. Default: those of the system."`
 	UnsafeStore bool   `help:"Allow a redis store beyond loopback without TLS and password."`
@@ -89,22 +91,24 @@ func (w *Where) openStore(ctx context.Context) (sessions.Source, func(), error) 
 		return nil, nil, err
 	}
 	closeStore := func() { _ = stores.Close(store) }
-	if err := w.checkKeys(ctx, store); err != nil {
+	keys, err := w.keys(ctx, store)
+	if err != nil {
 		closeStore()
 		return nil, nil, err
 	}
-	return sessions.Stored{Store: store, Skip: stores.KeyMark}, closeStore, nil
+	return sessions.Stored{Store: store, Skip: stores.KeyMark, Keys: keys}, closeStore, nil
 }
 
-func (w *Where) checkKeys(ctx context.Context, store reprise.Store) error {
+// keys returns the fleet keys that were given, nil if none were.
+func (w *Where) keys(ctx context.Context, store reprise.Store) (*reprise.FleetKeys, error) {
 	if w.FleetKey == "" {
-		return nil
+		return nil, nil
 	}
 	keys, err := reprise.LoadFleetKeys(w.FleetKey)
 	if err != nil {
-		return config.FleetKeyError(w.FleetKey, err)
+		return nil, config.FleetKeyError(w.FleetKey, err)
 	}
-	return stores.CheckKeys(ctx, store, keys)
+	return keys, stores.CheckKeys(ctx, store, keys)
 }
 
 // with calls f with the sessions.

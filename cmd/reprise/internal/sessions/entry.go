@@ -68,6 +68,9 @@ type Source interface {
 	Remove(ctx context.Context, digits string) (Entry, error)
 	// Flush removes all sessions, or those only that have expired.
 	Flush(ctx context.Context, expiredOnly bool) (Flushed, error)
+	// Revoke revokes lineages. Its errors are those of [Selector.Check] and [Find], [ErrNoKeys], and
+	// [reprise.ErrNoRevocations].
+	Revoke(ctx context.Context, s Selector) (Revoked, error)
 }
 
 // Flushed says how many sessions a flush has removed.

@@ -16,6 +16,8 @@ type Stored struct {
 	Store reprise.Store
 	// Skip is the key of a record that is no session.
 	Skip reprise.StoreKey
+	// Keys are the fleet keys of the store, which revoking takes. They may be nil.
+	Keys *reprise.FleetKeys
 }
 
 var _ Source = Stored{}
