@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,8 @@ type site struct {
 
 	stop    chan struct{}
 	clients sync.WaitGroup
+
+	late atomic.Int64 // by how much a sleep was too long at worst: how busy the machine is with other things
 
 	mu    sync.Mutex
 	phase string
@@ -59,10 +62,37 @@ func newSite(t *testing.T, url string) *site {
 	for i := range 3 {
 		s.clients.Go(func() { s.come(i) })
 	}
+	s.clients.Go(s.watchMachine)
 	t.Cleanup(s.end)
 	time.Sleep(500 * time.Millisecond)
 	return s
 }
+
+// watchMachine sleeps, to see whether it is woken in time.
+func (s *site) watchMachine() {
+	for {
+		begun := time.Now()
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+		s.late.Store(max(s.late.Load(), int64(time.Since(begun)-5*time.Millisecond)))
+	}
+}
+
+// tooLate reports that something took too long: as a failure, if the machine was not too busy to tell.
+func (s *site) tooLate(format string, args ...any) {
+	s.t.Helper()
+	if late := time.Duration(s.late.Load()); late > starved {
+		s.t.Logf("the machine was too busy to tell, by up to %v: %s", late, fmt.Sprintf(format, args...))
+		return
+	}
+	s.t.Errorf(format, args...)
+}
+
+// starved is how much later than due a sleep may end on a machine that can keep deadlines of 50 ms.
+const starved = 25 * time.Millisecond
 
 // serve serves TLS.
 func (n *node) serve(certificate tls.Certificate) (address string) {
@@ -155,16 +185,13 @@ func (s *site) end() {
 		}
 		s.t.Logf("%-6s %3d full handshakes, p90 %v, p99 %v; %3d resumptions", name, len(p.full), p.percentile(90), p.percentile(99), p.resumed)
 		if len(p.full) >= 50 && p.percentile(90) > before.percentile(90)+reprise.DefaultLookupTimeout+busy {
-			s.t.Errorf("%s: full handshakes took up to %v, before it %v", name, p.percentile(90), before.percentile(90))
+			s.tooLate("%s: full handshakes took up to %v, before it %v", name, p.percentile(90), before.percentile(90))
 		}
 	}
 	if before.resumed == 0 {
 		s.t.Error("no session resumed before anything happened")
 	}
 }
-
-// slack is what recovery may take longer than promised while other tests keep the machine busy.
-const slack = time.Second
 
 // busy is what else a handshake may take while other tests keep the machine busy.
 const busy = 50 * time.Millisecond
@@ -178,8 +205,7 @@ func (p *phase) percentile(n int) time.Duration {
 	return p.full[len(p.full)*n/100].Round(100 * time.Microsecond)
 }
 
-// recovers waits until a session that one node makes resumes on the other, and fails if that takes too long: 2 seconds are
-// promised.
+// recovers waits until a session that one node makes resumes on the other, and fails if that takes more than 2 seconds.
 func (s *site) recovers() {
 	s.t.Helper()
 	begun := time.Now()
@@ -194,11 +220,14 @@ func (s *site) recovers() {
 		if reason == reprise.Resumed {
 			s.t.Logf("sessions are shared again after %v, %d tries", took.Round(time.Millisecond), tries)
 		}
-		if took > 2*time.Second+slack {
-			s.t.Errorf("sessions are shared after %v only: %v, %v", took, reason, err)
+		if reason == reprise.Resumed && took > 2*time.Second {
+			s.tooLate("sessions are shared after %v only", took)
 		}
-		if reason == reprise.Resumed || took > 20*time.Second {
+		if reason == reprise.Resumed {
 			break
+		}
+		if took > 20*time.Second {
+			s.t.Fatalf("sessions are not shared again: %v, %v", reason, err)
 		}
 	}
 	for _, n := range s.nodes {
