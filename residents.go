@@ -157,9 +157,6 @@ func (r *residents) notedSince(tag storeTag, since moment) bool {
 	s := r.shard(tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.recent[s.next].number > since.notices {
-		return true
-	}
 	for i := range s.recent {
 		n := &s.recent[(s.next-1-i+len(s.recent))%len(s.recent)]
 		if n.number <= since.notices {
