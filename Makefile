@@ -68,6 +68,7 @@ $(LINT):
 bench: ## run every benchmark, then measure handshakes side by side; BENCHTIME=1s
 	$(PLAIN) go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m work
 	$(PLAIN) go run ./bench/handshakes
+	$(PLAIN) go run ./bench/handshakes -lookups
 
 fuzz: ## run every fuzz target for a short while; FUZZTIME=10s each
 	scripts/fuzz.sh $(FUZZTIME)
