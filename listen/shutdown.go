@@ -52,8 +52,9 @@ type deadliner interface{ SetDeadline(time.Time) error }
 var aLongTimeAgo = time.Unix(1, 0)
 
 const (
-	// queueWait is how long no connection may come for the inner listener's queue to count as empty.
-	queueWait = time.Millisecond
+	// queueWait is how long no connection may come for the inner listener's queue to count as empty. An Accept that begins after its
+	// deadline looks for none, so it is much longer than a busy machine needs to get there.
+	queueWait = 100 * time.Millisecond
 	// maxQueueTime is how long connections are accepted at most after Shutdown has begun: they may come without end.
 	maxQueueTime = time.Second
 )
