@@ -162,8 +162,14 @@ func (n *Connection) find(id SessionID, mayBeRandom bool) (found, Reason) {
 		external = func() context.Context { return context.WithValue(n.lookupContext(), mayBeRandomKey{}, true) }
 	}
 	f, reason := n.cache.find(id, external)
-	if mayBeRandom && reason == Unknown && n.cache.isForeign(id) {
+	if reason != Unknown {
+		return f, reason
+	}
+	switch isForeign := n.cache.isForeign(id); {
+	case isForeign && mayBeRandom:
 		reason = NotOffered
+	case !isForeign && n.cache.options.SingleUse:
+		reason = Used
 	}
 	return f, reason
 }
@@ -204,7 +210,7 @@ const MaxLookups = 5
 // Take takes the session that Lookup returned if it is for single use: from this cache and, by the take callback, from
 // the external one. It returns [Resumed] if the session may be resumed now, and why not otherwise. Sessions that may be used
 // again are not touched. An engine calls it as late as it can, at best after the peer has proved that it has the secret. After
-// [Connection.Reserve] it has the time of all lookups again.
+// [Connection.Reserve] it has the time of all lookups again. A session that another connection has reserved is [Used].
 func (n *Connection) Take(s *Session) Reason {
 	if n.found.session != s {
 		return n.Reason()
@@ -212,10 +218,16 @@ func (n *Connection) Take(s *Session) Reason {
 	if !s.SingleUse() {
 		return Resumed
 	}
-	if n.reserved != nil {
-		defer n.Release()
+	switch {
+	case n.reserved != nil:
 		n.endLookups()
+	case n.cache.reserved.add(s.id):
+		n.reserved = s
+	default:
+		n.settle(n.found, Used)
+		return Used
 	}
+	defer n.Release()
 	reason := n.cache.take(n.found, n.lookupContext)
 	n.settle(n.found, reason)
 	return reason

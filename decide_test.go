@@ -202,7 +202,7 @@ func TestSingleUse(t *testing.T) {
 	session := s.full()
 	s.expectOffer(session, reprise.Resumed)
 	s.expectRemoved(removal{session.ID(), reprise.RemovedUsed, true})
-	s.expectOffer(session, reprise.Unknown)
+	s.expectOffer(session, reprise.Used)
 }
 
 // TestSingleUseRace: of many handshakes that offer one session at once, one resumes; with a take callback, whichever the external
@@ -262,10 +262,10 @@ func TestSingleUseWhileRemoving(t *testing.T) {
 		s.SetGetCallback(nil) // deleted
 	})
 	s.expectOffer(session, reprise.Resumed)
-	if second != reprise.Unknown {
+	if second != reprise.Used {
 		t.Errorf("a second use ended in %q", second)
 	}
-	s.expectOffer(session, reprise.Unknown)
+	s.expectOffer(session, reprise.Used)
 }
 
 func TestTake(t *testing.T) {
@@ -283,7 +283,7 @@ func TestTake(t *testing.T) {
 	answerErr = nil
 	s.expectOffer(session, reprise.Used)
 	s.expectRemoved(removal{session.ID(), reprise.RemovedUsed, true})
-	s.expectOffer(session, reprise.Unknown)
+	s.expectOffer(session, reprise.Used)
 
 	session = s.full()
 	answer = true

@@ -31,7 +31,8 @@ const (
 	ClientCertificate
 	// Revoked: the session's lineage was revoked.
 	Revoked
-	// Used: the session was for single use, and was used.
+	// Used: the session was for single use, and was used. Where all sessions are ([Options].SingleUse), this is also said of an ID
+	// of the fleet's own keys that nobody has any more: what was used leaves no trace, and little else goes before its time.
 	Used
 	// StoreTimeout: the external cache did not answer before the deadline.
 	StoreTimeout

@@ -175,7 +175,7 @@ func (c *internalCache) moment(id *SessionID) moment {
 }
 
 // noted removes the session whose record another node has removed. It is nil if there is none, or if its announcer deals
-// with it.
+// with it. Sessions for single use stay, until they are offered: the store has the last word on them, and says that they were used.
 func (c *internalCache) noted(tag storeTag) *Session {
 	at, resident := c.residents.note(tag)
 	if !resident {
@@ -185,7 +185,7 @@ func (c *internalCache) noted(tag storeTag) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cell := s.cells.at(at.slot)
-	if cell.residence.tag != tag { // it has left meanwhile
+	if cell.residence.tag != tag || cell.flags&flagSingleUse != 0 { // the former has left meanwhile
 		return nil
 	}
 	s.removals.add(c.fingerprint(cell))

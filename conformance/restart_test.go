@@ -83,6 +83,6 @@ func TestUsedBeforeCrash(t *testing.T) {
 		c.connect(t, again).isResumed(t)
 		server.Kill()
 		server.Restart()
-		c.connect(t, again).isFull(t, "unknown")
+		c.connect(t, again).isFull(t, "used")
 	})
 }

@@ -121,10 +121,10 @@ func TestSingleUse(t *testing.T) {
 		c.connect(t, r).isFull(t, "not-offered")
 		c.connect(t, again).isResumed(t)
 		replaced := c.connect(t, r)
-		replaced.isFull(t, "unknown")
+		replaced.isFull(t, "used")
 		c.connect(t, again).isOf(t, replaced)
 		server.Stop()
 		server.Restart()
-		c.connect(t, r).isFull(t, "unknown")
+		c.connect(t, r).isFull(t, "used")
 	})
 }

@@ -19,14 +19,18 @@ type rawConn struct {
 	tls    *tls.Conn // nil if package native makes the handshake
 	choice choice
 
-	// Set by the handshake, before the connection is handed out.
-	connection    *reprise.Connection // nil if the connection has no sessions
-	isEstablished bool
+	connection *reprise.Connection // nil if the connection has no sessions; set before it is established
 
-	isClosed  atomic.Bool
+	state     atomic.Uint32         // what of the following has happened
 	readError atomic.Pointer[error] // the last one
 	alerts    atomic.Int32          // that were sent after the handshake, as far as one can see
 }
+
+// What can happen to a connection, in any order: its handshake may be complete just when it is closed for want of time.
+const (
+	established = 1 << iota
+	closed
+)
 
 var _ stdtls.Tracker = (*rawConn)(nil)
 
@@ -37,16 +41,20 @@ func newRawConn(inner net.Conn, o *Options) *rawConn {
 // Track implements [stdtls.Tracker].
 func (c *rawConn) Track(connection *reprise.Connection) { c.connection = connection }
 
+func (c *rawConn) is(state uint32) bool { return c.state.Load()&state != 0 }
+
 // establish is called when the handshake is complete.
 func (c *rawConn) establish() {
-	c.isEstablished = true
 	if c.connection != nil {
 		c.connection.Complete(true)
+	}
+	if c.state.Or(established)&closed != 0 {
+		c.end()
 	}
 }
 
 func (c *rawConn) Read(b []byte) (int, error) {
-	if c.isClosed.Load() {
+	if c.is(closed) {
 		return 0, errClosed
 	}
 	if n := c.choice.replay(b); n > 0 {
@@ -63,14 +71,14 @@ func (c *rawConn) Read(b []byte) (int, error) {
 func (c *rawConn) noteReadError(err error) { c.readError.Store(&err) }
 
 func (c *rawConn) Write(b []byte) (int, error) {
-	if c.isClosed.Load() {
+	if c.is(closed) {
 		return 0, errClosed
 	}
 	if c.choice.isNative() {
 		return len(b), nil // the alert of a handshake that goes on in the other engine
 	}
 	// After the handshake, a tls.Conn writes one record at a time. Up to TLS 1.2 its type is in clear.
-	if c.isEstablished && len(b) > 0 && b[0] == recordTypeAlert {
+	if c.is(established) && len(b) > 0 && b[0] == recordTypeAlert {
 		c.alerts.Add(1)
 	}
 	return c.Conn.Write(b)
@@ -86,14 +94,20 @@ type closedError struct{}
 func (closedError) Error() string { return net.ErrClosed.Error() }
 func (closedError) Unwrap() error { return net.ErrClosed }
 
-// Close closes the connection. The first call after the handshake tells the cache how it ended.
+// Close closes the connection. Once it is established and closed, the cache is told how it ended.
 func (c *rawConn) Close() error {
-	isFirst := !c.isClosed.Swap(true)
+	before := c.state.Or(closed)
 	err := c.Conn.Close()
-	if isFirst && c.isEstablished && c.connection != nil {
-		c.connection.End(c.ending())
+	if before == established {
+		c.end()
 	}
 	return err
+}
+
+func (c *rawConn) end() {
+	if c.connection != nil {
+		c.connection.End(c.ending())
+	}
 }
 
 // ending finds out how the connection ended, by asking the [tls.Conn] to go on. It runs after the connection was closed:

@@ -67,7 +67,7 @@ func newListener(tb testing.TB, inner net.Listener, cache *reprise.Cache, o list
 
 func listenTCP(tb testing.TB) net.Listener {
 	tb.Helper()
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	inner, err := listen.Socket("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -255,6 +255,9 @@ func (l *Listener) complete(c *rawConn) (conn net.Conn, err error) {
 	timeout := time.AfterFunc(l.options.HandshakeTimeout, func() { c.Close() })
 	conn, err = c.handshake(l)
 	if !timeout.Stop() {
+		if conn != nil {
+			conn.Close()
+		}
 		return nil, errHandshakeTimeout
 	}
 	return conn, err

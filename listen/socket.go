@@ -25,9 +25,8 @@ func Listen(network, address string, config *tls.Config, cache *reprise.Cache, o
 	return l, nil
 }
 
-// Socket announces on a TCP address as [net.Listen] does, with settings that suit TLS, where the client speaks first. On
-// Linux a connection is accepted when the client has sent something, or after ten seconds (TCP_DEFER_ACCEPT in
-// tcp(7)), and inherits the keep-alive settings that package net would make with four system calls for each.
+// Socket announces on a TCP address as [net.Listen] does. On Linux accepted connections inherit the keep-alive settings, for which
+// package net would make four system calls for each.
 func Socket(network, address string) (net.Listener, error) {
 	inheritable := net.ListenConfig{KeepAlive: -1, Control: control}
 	if !canInherit {
@@ -36,10 +35,9 @@ func Socket(network, address string) (net.Listener, error) {
 	return inheritable.Listen(context.Background(), network, address)
 }
 
-// Settings of a socket.
+// Settings of a socket, the defaults of package net.
 const (
-	acceptDelay      = 10 * time.Second // at most, for a client that does not speak
-	keepAliveIdle    = 15 * time.Second // these three are the defaults of package net
+	keepAliveIdle    = 15 * time.Second
 	keepAlivePeriod  = 15 * time.Second
 	keepAliveRetries = 9
 )

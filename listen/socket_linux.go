@@ -16,7 +16,6 @@ func inherit(fd int) error {
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, int(keepAliveIdle / time.Second)},
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, int(keepAlivePeriod / time.Second)},
 		{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, keepAliveRetries},
-		{syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, int(acceptDelay / time.Second)},
 	} {
 		if err := syscall.SetsockoptInt(fd, option.level, option.name, option.value); err != nil {
 			return os.NewSyscallError("setsockopt", err)

@@ -120,7 +120,7 @@ func TestSingleUse(t *testing.T) {
 		t.Fatal("a handshake was completed without a Finished")
 	}
 	u.expect(cache, reprise.Resumed)
-	u.expect(cache, reprise.Unknown)
+	u.expect(cache, reprise.Used)
 }
 
 // TestSingleUseOnTwoNodes at the same time: one resumes. The other has agreed on keys by then, and ends the connection.
