@@ -15,6 +15,7 @@ needs=(
   "node nodejs"
   "javac default-jdk-headless"
   "redis-server redis-server"
+  "redis-cli redis-tools"
   "tstclnt libnss3-tools"
 )
 
