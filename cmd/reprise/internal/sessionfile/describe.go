@@ -6,18 +6,16 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/printable"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/sessions"
 	"github.com/reprise-tls/reprise/sslsession"
 )
 
-// A description is all that is shown of a session. Text that others chose is printable in it: see [printable].
+// A description is all that is shown of a session. Text that others chose is printable in it: see [printable.Text].
 type description struct {
 	Form Form `json:"form"`
 	// Session is the session's name, as in logs and answers; empty unless one of the fleet keys has made its ID.
@@ -179,18 +177,18 @@ func describeSSL(x *sslsession.SSLSession) *contents {
 		SessionIDBytes:     len(x.SessionID),
 		SecretBytes:        len(x.Secret),
 		TimeoutSeconds:     x.Timeout,
-		Context:            printable(x.SessionIDContext),
+		Context:            printable.Text(x.SessionIDContext),
 		VerifyResult:       x.VerifyResult,
-		ServerName:         printable(x.ServerName),
-		PSKIdentityHint:    printable(x.PSKIdentityHint),
-		PSKIdentity:        printable(x.PSKIdentity),
+		ServerName:         printable.Text(x.ServerName),
+		PSKIdentityHint:    printable.Text(x.PSKIdentityHint),
+		PSKIdentity:        printable.Text(x.PSKIdentity),
 		TicketBytes:        len(x.Ticket),
 		TicketLifetimeHint: x.TicketLifetimeHint,
 		Compression:        x.Compression,
-		SRPUsername:        printable(x.SRPUsername),
+		SRPUsername:        printable.Text(x.SRPUsername),
 		EMS:                x.ExtendedMasterSecret(),
 		MaxEarlyData:       x.MaxEarlyData,
-		ALPN:               printable(x.ALPN),
+		ALPN:               printable.Text(x.ALPN),
 		MaxFragmentLength:  x.MaxFragmentLength,
 		PeerPublicKeyBytes: len(x.PeerPublicKey),
 	}
@@ -268,7 +266,7 @@ func describeCertificate(der []byte) certificate {
 	digest := sha256.Sum256(der)
 	c := certificate{Subject: "unreadable", SHA256: hex.EncodeToString(digest[:])}
 	if parsed, err := x509.ParseCertificate(der); err == nil {
-		c.Subject, c.Issuer = printable([]byte(parsed.Subject.String())), printable([]byte(parsed.Issuer.String()))
+		c.Subject, c.Issuer = printable.Text([]byte(parsed.Subject.String())), printable.Text([]byte(parsed.Issuer.String()))
 		if t := parsed.NotAfter.UTC(); t.Year() >= 0 && t.Year() <= 9999 {
 			c.NotAfter = &t
 		}
@@ -289,17 +287,4 @@ func moment(seconds int64) *time.Time {
 	}
 	t := time.Unix(seconds, 0).UTC()
 	return &t
-}
-
-// printable returns bytes that others chose so that no terminal takes them for commands: text as it is, or between quotes if it
-// looks like something else, other bytes in hexadecimal behind 0x.
-func printable(b []byte) string {
-	s := string(b)
-	switch {
-	case strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }):
-		return "0x" + hex.EncodeToString(b)
-	case strings.HasPrefix(s, "0x"), strings.HasPrefix(s, `"`):
-		return strconv.Quote(s)
-	}
-	return s
 }

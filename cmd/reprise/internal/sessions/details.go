@@ -5,16 +5,18 @@ import (
 	"crypto/x509"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/cmd/reprise/internal/printable"
 )
 
+// details returns what is told of a session. Text that others chose is printable in it: see [printable.Text].
 func details(s *reprise.Session) *Details {
 	lineage := s.Lineage()
 	return &Details{
 		TLSVersion:        tls.VersionName(s.Version()),
 		CipherSuite:       tls.CipherSuiteName(s.CipherSuite()),
-		ServerName:        s.ServerName(),
-		ALPN:              s.ALPN(),
-		Context:           string(s.Context()),
+		ServerName:        printable.Text([]byte(s.ServerName())),
+		ALPN:              printable.Text([]byte(s.ALPN())),
+		Context:           printable.Text(s.Context()),
 		Scope:             s.Scope().String(),
 		FullHandshake:     lineage.Start.UTC(),
 		Generation:        lineage.Generation,
@@ -32,5 +34,5 @@ func subject(s *reprise.Session) string {
 	if err != nil {
 		return "unreadable"
 	}
-	return leaf.Subject.String()
+	return printable.Text([]byte(leaf.Subject.String()))
 }
