@@ -78,13 +78,19 @@ var ofStore = []series[storeStats]{
 	counter("notices", "Records that the store has told the removal of.", func(s storeStats) uint64 { return s.Notices }),
 	counter("notices_lost", "How often removals by others began to be missed.", func(s storeStats) uint64 { return s.NoticesLost }),
 	gauge("following", "1 while the store tells of all removals, else 0.", following),
+	gauge("revocations", "Names that sessions were revoked by, as far as they are kept.", func(s storeStats) int { return s.Revocations }),
+	gauge("revocations_unread", "1 while what was revoked can't be read, else 0.", revocationsUnread),
 	counter("swept", "Expired records that were swept.", func(s storeStats) uint64 { return s.Swept }),
 	gauge("breaker_open", "1 while the store does not answer and is left alone, else 0.", breakerOpen),
 	counter("breaker_opened", "How often the store had to be left alone.", func(s storeStats) uint64 { return s.BreakerOpened }),
 }
 
-func following(s storeStats) int {
-	if s.Following {
+func following(s storeStats) int { return oneIf(s.Following) }
+
+func revocationsUnread(s storeStats) int { return oneIf(s.RevocationsUnread) }
+
+func oneIf(yes bool) int {
+	if yes {
 		return 1
 	}
 	return 0
