@@ -23,7 +23,9 @@ func (d *draining) hasBegun() bool { return d.begun.Load() }
 // own to end. If ctx is done before, Shutdown does what [Listener.Close] does and returns the error of ctx.
 //
 // A handshake that does not go on holds Shutdown up for the rest of its [Options].HandshakeTimeout. What waits in the queue
-// can be told only of an inner listener with a method SetDeadline, as a [net.TCPListener] has; others are closed at once.
+// can be told only of an inner listener with a method SetDeadline, as a [net.TCPListener] has; others are closed at once. It is
+// accepted for a second at most: if connections come without end, or [Options].MaxHandshakes are under way for so long, those that
+// wait then are reset.
 func (l *Listener) Shutdown(ctx context.Context) error {
 	l.start.Do(func() { _ = l.Close() }) // nobody accepts
 	l.drain.begun.Store(true)
