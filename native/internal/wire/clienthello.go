@@ -188,7 +188,8 @@ func (m *ClientHello) readServerName(data *cryptobyte.String) bool {
 		if nameType != nameTypeHost {
 			continue
 		}
-		// "Literal IPv4 and IPv6 addresses are not permitted", and a trailing dot is not part of the name.
+		// A trailing dot is not part of the name. "Literal IPv4 and IPv6 addresses are not permitted", and accepted nevertheless, as
+		// crypto/tls does: clients send them.
 		if m.ServerName != "" || name[len(name)-1] == '.' {
 			return false
 		}
