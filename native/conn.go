@@ -62,6 +62,10 @@ type endingRecord struct {
 
 // Server returns the server side of TLS on conn. config must have a certificate; sessions are those of cache. What of config
 // is honoured, the documentation tells (docs/native.md). What can't be honoured is an error of the handshake.
+//
+// The handshake must have an end in time: set a deadline, use [Conn.HandshakeContext], or package listen, which sees to it. Without one,
+// who has seen the ID of a session for single use and offers it can keep the session from its client for as long as they hold
+// the connection open.
 func Server(conn net.Conn, config *tls.Config, cache *reprise.Cache) *Conn {
 	return newConn(conn, config, cache, expectClientHello{})
 }
