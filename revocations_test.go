@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// randomRevocations are up to n revocations of few names, so that some are of the same.
-func randomRevocations(random *rand.Rand, n int) *revocations {
+// randomRevocations are up to 60 revocations of few names, so that some are of the same.
+func randomRevocations(random *rand.Rand) *revocations {
 	r := (&revocations{}).clone()
 	r.begin(milliseconds(random.IntN(100)))
-	for range random.IntN(n + 1) {
+	for range random.IntN(61) {
 		name := revokedName{byte(random.IntN(numProperties)), RecordTag{byte(random.IntN(50))}}
 		if name.property == allLineages {
 			name = revokedName{}
@@ -24,7 +24,7 @@ func randomRevocations(random *rand.Rand, n int) *revocations {
 func TestRevocationsJoin(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		a, b, c := randomRevocations(random, 60), randomRevocations(random, 60), randomRevocations(random, 60)
+		a, b, c := randomRevocations(random), randomRevocations(random), randomRevocations(random)
 		abc, cba := a.clone(), c.clone()
 		abc.join(b)
 		abc.join(c)
@@ -64,7 +64,7 @@ func TestRevocationLog(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	key, other := RandomFleetKeys().keys[0], RandomFleetKeys().keys[0]
 	for range 100 {
-		want := randomRevocations(random, 60)
+		want := randomRevocations(random)
 		log := key.sealRevocations(want)
 		got, ok, err := key.openRevocations(log)
 		if !ok || err != nil || !got.equal(want) || got.newest != want.newest {
