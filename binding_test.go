@@ -553,7 +553,7 @@ func TestBreakerLeavesADeadStoreAlone(t *testing.T) {
 			t.Fatalf("breaker %v after 5 timeouts", got)
 		}
 
-		// Handshakes don't wait, and the store has its peace but for one probe a second.
+		// Handshakes don't wait, and the store has its peace but for two probes a second.
 		died, calls := time.Now(), len(store.started())
 		for range 1000 {
 			if _, err := n.get(s.ID()); !errors.Is(err, reprise.ErrStoreUnavailable) || errors.Is(err, context.DeadlineExceeded) {
@@ -581,7 +581,7 @@ func TestBreakerLeavesADeadStoreAlone(t *testing.T) {
 				states = append(states, got)
 			}
 		}
-		if got := len(store.started()) - calls; got < 9 || got > 10 {
+		if got := len(store.started()) - calls; got < 18 || got > 20 {
 			t.Errorf("%d calls of a dead store in 10 seconds", got)
 		}
 		if !slices.Contains(states, reprise.BreakerHalfOpen) || !slices.Contains(states, reprise.BreakerOpen) {

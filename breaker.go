@@ -39,8 +39,9 @@ const (
 	// breakerThreshold is how many failures in a row open the breaker.
 	breakerThreshold = 5
 	// breakerPause is how long the breaker is open before a probe, so that a store that is back is used again within
-	// that and the time that a call may take.
-	breakerPause = time.Second
+	// that and the time that a call may take. The first probe of a cluster that has lost a primary may be what tells its
+	// client to look again which servers there are.
+	breakerPause = time.Second / 2
 )
 
 // A breaker keeps handshakes from waiting for a dead store. The failures that open it are those of calls that handshakes
