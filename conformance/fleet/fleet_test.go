@@ -112,9 +112,10 @@ func checkVariety(t *testing.T, tally fleet.Tally) {
 	}
 	for _, client := range clients {
 		for _, node := range names {
-			if 0 == tally.Count(func(v fleet.Visit) bool {
+			seen := tally.Count(func(v fleet.Visit) bool {
 				return v.Client == client && v.Node == node && v.Elsewhere && v.Resumed()
-			}) {
+			})
+			if seen == 0 {
 				t.Errorf("%s has resumed no session of another node at %s", client, node)
 			}
 		}
