@@ -17,9 +17,11 @@ type deadStore struct{}
 var errDead = errors.New("dead")
 
 func (deadStore) Put(context.Context, reprise.StoreKey, []byte, time.Duration) error { return errDead }
+
 func (deadStore) Get(context.Context, reprise.StoreKey) ([]byte, bool, error) {
 	return nil, false, errDead
 }
+
 func (deadStore) Take(context.Context, reprise.StoreKey) ([]byte, bool, error) {
 	return nil, false, errDead
 }
