@@ -153,3 +153,23 @@ func TestUnknownTicketIsAnOffer(t *testing.T) {
 		}
 	}
 }
+
+// TestReadAfterClose: what has arrived can be read still, of a record that was opened and of those behind it, as with a [tls.Conn].
+func TestReadAfterClose(t *testing.T) {
+	for _, read := range []string{"first", "fir"} {
+		client, server, _ := shakeHands(t, newCache(t, reprise.Options{}), nil)
+		for _, record := range []string{"first", "second"} {
+			if _, err := client.Write([]byte(record)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := io.ReadFull(server, make([]byte, len(read))); err != nil {
+			t.Fatal(err)
+		}
+		server.Close()
+		rest, err := io.ReadAll(server)
+		if want := "firstsecond"[len(read):]; string(rest) != want || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("after %q: %q, %v; want %q, %v", read, rest, err, want, net.ErrClosed)
+		}
+	}
+}
