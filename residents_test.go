@@ -94,3 +94,26 @@ func TestNotedSince(t *testing.T) {
 		t.Error("a notice counts for its tag alone, and for moments before it")
 	}
 }
+
+// TestNotedSessionIsNotVerified: what a lookup has found before a notice says nothing of the time after it.
+func TestNotedSessionIsNotVerified(t *testing.T) {
+	const tag = 7
+	for _, noted := range []bool{true, false} {
+		c, session := followed(t, tag)
+		c.residents.setFollowing(false)
+		c.residents.begin(func(*SessionID) storeTag { return tag }) // another binding, which knows no places
+		c.residents.setFollowing(true)
+		session.residence.tag = tag // as the store's get callback sets it
+		since := c.moment(&session.id)
+		if noted {
+			c.noted(tag)
+		}
+		if !c.verified(session, since) {
+			t.Fatal("the session is not resident")
+		}
+		var resident Session
+		if c.load(&session.id, &resident); c.residents.trusts(&resident) == noted {
+			t.Errorf("noted %v, and trusted %v", noted, noted)
+		}
+	}
+}
