@@ -74,7 +74,7 @@ func CanPeek(config *tls.Config) bool {
 // ClientHelloInfo of crypto/tls.
 func (e *engine) negotiate(hello *wire.ClientHello, raw []byte) (n *Negotiation, err error) {
 	if CanPeek(e.config) {
-		return negotiate(helloInfo(hello, e.conn), e.config)
+		return Negotiate(helloInfo(hello, e.conn), e.config)
 	}
 	return e.negotiateWithCallbacks(raw)
 }
@@ -83,7 +83,7 @@ func (e *engine) negotiateWithCallbacks(raw []byte) (n *Negotiation, err error) 
 	captured := captureInfo(e.ctx, e.conn, raw, func(info *tls.ClientHelloInfo) {
 		var config *tls.Config
 		if config, err = resolve(info, e.config); err == nil {
-			n, err = negotiate(info, config)
+			n, err = Negotiate(info, config)
 		}
 	})
 	if !captured {
@@ -128,7 +128,7 @@ func restricted(info *tls.ClientHelloInfo, config *tls.Config) *tls.ClientHelloI
 	r := *info
 	r.CipherSuites = slices.DeleteFunc(slices.Clone(info.CipherSuites), func(id uint16) bool { return !enabled(config, id) })
 	r.SupportedCurves = slices.DeleteFunc(slices.Clone(info.SupportedCurves), func(group tls.CurveID) bool {
-		return chooseGroup([]tls.CurveID{group}, standardGroups, config) == 0
+		return chooseGroup([]tls.CurveID{group}, config) == 0
 	})
 	r.SupportedVersions = []uint16{tls.VersionTLS12}
 	return &r

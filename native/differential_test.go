@@ -151,7 +151,7 @@ func differs(hello []byte, standard, own outcome) string {
 	h.Unmarshal(hello)
 	switch {
 	case standard.alert == none && !isOurs(standard):
-		// CBC, static RSA, SHA-1 and P-521 are crypto/tls's alone.
+		// CBC, static RSA and SHA-1 are crypto/tls's alone.
 		return ""
 	case standard.alert == none && own.alert == none:
 		if fmt.Sprint(standard) != fmt.Sprint(own) {
@@ -180,7 +180,7 @@ var curveOf = map[string]tls.CurveID{"certificate 0": tls.CurveP256, "certificat
 
 // isOurs tells whether package native can do what crypto/tls has negotiated.
 func isOurs(o outcome) bool {
-	return slices.Contains(ourSuites, o.suite) && slices.Contains([]tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}, o.curve) &&
+	return slices.Contains(ourSuites, o.suite) &&
 		o.scheme != tls.PKCS1WithSHA1 && o.scheme != tls.ECDSAWithSHA1
 }
 

@@ -37,17 +37,8 @@ func (n *Negotiation) Protocol() string { return n.alpn }
 
 // Negotiate chooses for a client of TLS 1.2 what crypto/tls would. config is the one finally chosen for it, and info what
 // crypto/tls tells of its ClientHello. It has no effect but to call config's GetCertificate. An error means that this
-// engine can't serve the client as crypto/tls would, or, which it can't tell apart, that nobody can.
+// engine can't serve the client, or, which it can't tell apart, that nobody can.
 func Negotiate(info *tls.ClientHelloInfo, config *tls.Config) (*Negotiation, error) {
-	n, err := negotiate(info, config)
-	if err == nil && n.group != chooseGroup(info.SupportedCurves, standardGroups, config) {
-		return nil, errors.New("native: crypto/tls would choose a group that this engine does not have")
-	}
-	return n, err
-}
-
-// negotiate chooses what this engine can do for a client.
-func negotiate(info *tls.ClientHelloInfo, config *tls.Config) (*Negotiation, error) {
 	if err := checkConfig(config); err != nil {
 		return nil, alert.InternalError.Wrap(err)
 	}
@@ -67,7 +58,7 @@ func negotiate(info *tls.ClientHelloInfo, config *tls.Config) (*Negotiation, err
 		return nil, alert.IllegalParameter.Errorf("native: client takes no uncompressed points")
 	}
 	// RFC 8422, section 5.1: a client that names no group that we have can't use ECDHE, which is all we have.
-	if n.group = chooseGroup(info.SupportedCurves, groups, config); n.group == 0 {
+	if n.group = chooseGroup(info.SupportedCurves, config); n.group == 0 {
 		return nil, alert.HandshakeFailure.Errorf("native: no common group; client offers %v", info.SupportedCurves)
 	}
 	signsECDSA, err := isECDSA(n.certificate)
@@ -133,20 +124,17 @@ func chooseProtocol(offered, configured []string) (string, error) {
 }
 
 // chooseGroup chooses one of ours in the client's order.
-func chooseGroup(offered, ours []tls.CurveID, config *tls.Config) tls.CurveID {
+func chooseGroup(offered []tls.CurveID, config *tls.Config) tls.CurveID {
 	for _, group := range offered {
-		if slices.Contains(ours, group) && (len(config.CurvePreferences) == 0 || slices.Contains(config.CurvePreferences, group)) {
+		if slices.Contains(groups, group) && (len(config.CurvePreferences) == 0 || slices.Contains(config.CurvePreferences, group)) {
 			return group
 		}
 	}
 	return 0
 }
 
-var (
-	groups = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}
-	// standardGroups are those that crypto/tls has for TLS 1.2.
-	standardGroups = append(slices.Clone(groups), tls.CurveP521)
-)
+// groups are those that crypto/tls has for TLS 1.2.
+var groups = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 
 // chooseCertificate chooses as tls.Config says: by GetCertificate, by name, by what the client supports.
 func chooseCertificate(config *tls.Config, info *tls.ClientHelloInfo) (*tls.Certificate, error) {

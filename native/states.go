@@ -210,6 +210,8 @@ func curve(group tls.CurveID) ecdh.Curve {
 		return ecdh.P256()
 	case tls.CurveP384:
 		return ecdh.P384()
+	case tls.CurveP521:
+		return ecdh.P521()
 	default:
 		return ecdh.X25519()
 	}
