@@ -33,13 +33,12 @@ type node struct {
 type fleet struct {
 	t     *testing.T
 	redis *redistest.Server
-	gate  *gate
 	nodes [3]*node
 }
 
 func startFleet(t *testing.T, options reprise.Options) *fleet {
 	t.Helper()
-	f := &fleet{t: t, redis: redistest.Start(t), gate: &gate{rounds: make(map[reprise.SessionID]*round)}}
+	f := &fleet{t: t, redis: redistest.Start(t)}
 	options.Keys = reprise.RandomFleetKeys()
 	options.SingleUse = true
 	options.UnconfirmedPerSource = -1
@@ -66,11 +65,6 @@ func (f *fleet) start(options reprise.Options) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	take := cache.TakeCallback()
-	cache.SetTakeCallback(func(ctx context.Context, s *reprise.Session) (bool, error) {
-		f.gate.pass(ctx, s.ID())
-		return take(ctx, s)
-	})
 	_, certificate := certtest.Shared(t)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, CurvePreferences: []tls.CurveID{tls.X25519}}
 	if err := stdtls.Attach(config, cache); err != nil {
@@ -203,43 +197,5 @@ func (r *replaying) Get(string) (*tls.ClientSessionState, bool) { return r.offer
 func (r *replaying) Put(_ string, session *tls.ClientSessionState) {
 	if session != nil {
 		r.got = session
-	}
-}
-
-// A gate holds the takes of a session until all who offer it have found it.
-type gate struct {
-	mu     sync.Mutex
-	rounds map[reprise.SessionID]*round
-}
-
-type round struct {
-	missing int
-	all     chan struct{}
-}
-
-// expect makes the takes of a session wait until there are so many.
-func (g *gate) expect(id reprise.SessionID, takes int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.rounds[id] = &round{takes, make(chan struct{})}
-}
-
-// pass waits for the others.
-func (g *gate) pass(ctx context.Context, id reprise.SessionID) {
-	g.mu.Lock()
-	r := g.rounds[id]
-	if r != nil {
-		if r.missing--; r.missing == 0 {
-			close(r.all)
-			delete(g.rounds, id)
-		}
-	}
-	g.mu.Unlock()
-	if r == nil {
-		return
-	}
-	select {
-	case <-r.all:
-	case <-ctx.Done():
 	}
 }

@@ -51,8 +51,7 @@ func each(n int, f func(i int)) {
 	workers.Wait()
 }
 
-// TestOnce offers each session 20 times at once, to three nodes that all have found it when the first of them takes it. One
-// resumes; all others know that it was used.
+// TestOnce offers each session 20 times at once, to three nodes. One resumes; all others know that it was used.
 func TestOnce(t *testing.T) {
 	const many = 1000
 	for version, count := range map[uint16]int{tls.VersionTLS12: 100, tls.VersionTLS13: many} {
@@ -76,7 +75,6 @@ func TestOnce(t *testing.T) {
 				if t.Failed() {
 					return
 				}
-				f.gate.expect(f.nodes[0].idOf(sessions[i]), offers)
 				if resumed := f.offer(version, sessions[i]); resumed != 1 {
 					t.Errorf("a session was resumed %d times", resumed)
 				}
