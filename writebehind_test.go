@@ -291,9 +291,12 @@ func TestRemovalDuringALookupVoidsIt(t *testing.T) {
 		"removed": func(n *node, _ *faultyStore, s *reprise.Session) { n.remove(s, reprise.RemovedUnclean) },
 		"taken":   func(n *node, _ *faultyStore, s *reprise.Session) { n.takes(s, true) },
 		"deleted by its key": func(n *node, store *faultyStore, _ *reprise.Session) {
-			store.Each(context.Background(), func(key reprise.StoreKey, _ []byte, _ time.Time) bool {
+			err := store.Each(context.Background(), func(key reprise.StoreKey, _ []byte, _ time.Time) bool {
 				return n.Delete(key) == nil
 			})
+			if err != nil {
+				panic(err)
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
