@@ -102,7 +102,7 @@ func (k kind) listen(config *tls.Config, cache *reprise.Cache) (net.Listener, er
 	const address = "127.0.0.1:0"
 	switch k.bind {
 	case withListener:
-		return listen.Listen("tcp", address, config, cache, listen.Options{})
+		return listen.Listen("tcp", address, config, cache, listen.Options{Engine: listen.EngineStandard})
 	case withNativeListener:
 		return listen.Listen("tcp", address, config, cache, listen.Options{Engine: listen.EngineAuto})
 	case bareNative:
