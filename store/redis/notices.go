@@ -88,28 +88,13 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 	}
 }
 
-// wake makes the client find out that its own connection to a primary, which was away, has broken: else the next caller would.
+// wake makes the client connect to a primary that is new or was away, or find out that its own connection has broken: else the next
+// caller would.
 func (s *Store) wake(ctx context.Context, sh *shard) {
-	client, err := s.connected()
-	if err != nil {
-		return
-	}
-	node := client.Nodes()[sh.address]
-	for range 2 {
-		if node == nil || ping(ctx, node) == nil {
-			return
-		}
-	}
-}
-
-func ping(ctx context.Context, node rueidis.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
-	answer, err := await(ctx, func() rueidis.RedisResult { return node.Do(ctx, node.B().Ping().Build()) })
-	if err != nil {
-		return err
-	}
-	return answer.Error()
+	key := s.keyWhere(func(slot uint16) bool { return s.slots.Load()[slot] == sh })
+	_, _, _ = s.Get(ctx, key) // which tries again
 }
 
 // trackingOptions returns the options of a client with one connection, to one server, that tells of all changes but its own.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -32,13 +33,30 @@ type slotRange struct{ first, last int64 }
 // everySlot is what the one primary has that is no part of a cluster.
 var everySlot = []slotRange{{0, numSlots - 1}}
 
-// shardOf returns the shard of a key, nil if none is known.
-func (s *Store) shardOf(key reprise.StoreKey) *shard {
-	slots := s.slots.Load()
+func contains(ranges []slotRange, slot uint16) bool {
+	return slices.ContainsFunc(ranges, func(r slotRange) bool { return r.first <= int64(slot) && int64(slot) <= r.last })
+}
+
+// slotOfKey returns the slot of a record; 0 if the servers are no cluster.
+func (s *Store) slotOfKey(key reprise.StoreKey) uint16 {
 	if s.target.deployment != cluster {
-		return slots[0]
+		return 0
 	}
-	return slots[slotOf(s.name(key))]
+	return slotOf(s.name(key))
+}
+
+// shardOf returns the shard of a key, nil if none is known.
+func (s *Store) shardOf(key reprise.StoreKey) *shard { return s.slots.Load()[s.slotOfKey(key)] }
+
+// keyWhere returns a key that no record has, and that lies in one of some slots. If there is none soon, as with a prefix that has
+// braces, it lies anywhere.
+func (s *Store) keyWhere(wanted func(slot uint16) bool) reprise.StoreKey {
+	for range 4 * numSlots {
+		if key := randomKey(); wanted(s.slotOfKey(key)) {
+			return key
+		}
+	}
+	return randomKey()
 }
 
 // Incarnation implements [reprise.Incarnated]: the replication ID of the primary that has the key. Redis makes another one when
