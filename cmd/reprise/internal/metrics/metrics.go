@@ -74,9 +74,6 @@ func (m *Set) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Gatherer returns the registry.
-func (m *Set) Gatherer() prometheus.Gatherer { return m.registry }
-
 // A collector reads one snapshot for each scrape.
 type collector[S any] struct {
 	all   []series[S]

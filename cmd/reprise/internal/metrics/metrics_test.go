@@ -2,6 +2,8 @@ package metrics_test
 
 import (
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -65,6 +67,23 @@ func TestNames(t *testing.T) {
 	for _, p := range problems {
 		if strings.HasPrefix(p.Metric, "reprise_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+// TestEachIsDocumented: the table in docs/operations.md has every name, in full or without what it shares with the one before it.
+func TestEachIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^# TYPE (reprise_[a-z]+)(_\w+) `).FindAllStringSubmatch(scrape(t), -1)
+	if len(names) < 40 {
+		t.Fatalf("only %d metrics were found", len(names))
+	}
+	for _, name := range names {
+		if !regexp.MustCompile("`(" + name[1] + ")?" + name[2] + `\b`).Match(text) {
+			t.Errorf("%s%s is not in docs/operations.md", name[1], name[2])
 		}
 	}
 }
