@@ -38,6 +38,25 @@ func TestResumes(t *testing.T) {
 	})
 }
 
+// TestResumedConnectionKnowsItsGroup: in TLS 1.2 the group is that of the full handshake.
+func TestResumedConnectionKnowsItsGroup(t *testing.T) {
+	config := serverConfig(t)
+	config.CurvePreferences = []tls.CurveID{tls.CurveP384}
+	var groups []tls.CurveID
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		groups = append(groups, state.CurveID)
+		return nil
+	}
+	attach(t, config, newCache(t, reprise.Options{}))
+	addr := serve(t, config)
+	c := newClient(t, tls.VersionTLS12)
+	c.expect(addr, false)
+	c.expect(addr, true)
+	if len(groups) != 2 || groups[0] != tls.CurveP384 || groups[1] != groups[0] {
+		t.Errorf("groups %v", groups)
+	}
+}
+
 // TestResumesElsewhere: a session made on one node resumes on another that has only the external cache in common.
 func TestResumesElsewhere(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
@@ -196,6 +215,9 @@ func TestGetConfigForClientReturnsAnUnsafeConfig(t *testing.T) {
 				if len(c.sessions.tickets) != 0 {
 					t.Error("the client got a ticket")
 				}
+				if st := cache.Stats(); st.Accept != 0 || st.AcceptGood != 0 {
+					t.Errorf("connections without sessions were counted: %+v", st)
+				}
 				lines := strings.Count(log.String(), "\n")
 				if test.says == "" && lines != 0 || test.says != "" && (lines != 1 || !strings.Contains(log.String(), test.says)) {
 					t.Errorf("logged %q, want one line that says %q", log.String(), test.says)
@@ -243,10 +265,11 @@ func TestTicketKeysHaveNoEffect(t *testing.T) {
 	})
 }
 
-// TestClosedCacheServesInFull: connections outlive the cache.
+// TestClosedCacheServesInFull: connections outlive the cache, and that is nothing to warn of.
 func TestClosedCacheServesInFull(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, version uint16) {
-		cache := newCache(t, reprise.Options{})
+		var log bytes.Buffer
+		cache := newCache(t, reprise.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		config := serverConfig(t)
 		attach(t, config, cache)
 		addr := serve(t, config)
@@ -256,5 +279,8 @@ func TestClosedCacheServesInFull(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.expect(addr, false)
+		if log.Len() != 0 {
+			t.Errorf("logged %q", log.String())
+		}
 	})
 }

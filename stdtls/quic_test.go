@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/stdtls"
 	"github.com/reprise-tls/reprise/store/memory"
 )
 
@@ -15,8 +16,13 @@ type quicResult struct {
 	extra              [][]byte // of the session that the server resumed
 }
 
-// handshakeQUIC does the TLS handshake of a QUIC connection in memory, and lets the server send a ticket.
-func handshakeQUIC(t *testing.T, client, server *tls.Config, extra [][]byte) (r quicResult) {
+// handshakeQUIC does the TLS handshake of a QUIC connection in memory, and lets the server send a ticket that allows early data.
+func handshakeQUIC(t *testing.T, client, server *tls.Config, extra [][]byte) quicResult {
+	t.Helper()
+	return handshakeQUICWith(t, client, server, tls.QUICSessionTicketOptions{EarlyData: true, Extra: extra})
+}
+
+func handshakeQUICWith(t *testing.T, client, server *tls.Config, ticket tls.QUICSessionTicketOptions) (r quicResult) {
 	t.Helper()
 	c := tls.QUICClient(&tls.QUICConfig{TLSConfig: client})
 	s := tls.QUICServer(&tls.QUICConfig{TLSConfig: server, EnableSessionEvents: true})
@@ -45,7 +51,7 @@ func handshakeQUIC(t *testing.T, client, server *tls.Config, extra [][]byte) (r 
 			r.extra = slices.Clone(e.SessionState.Extra)
 		case tls.QUICHandshakeDone:
 			if from == s {
-				if err := s.SendSessionTicket(tls.QUICSessionTicketOptions{EarlyData: true, Extra: extra}); err != nil {
+				if err := s.SendSessionTicket(ticket); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -132,6 +138,44 @@ func TestQUICEarlyDataNeedsTheStoresPromise(t *testing.T) {
 		handshakeQUIC(t, client, server, nil)
 		if r := handshakeQUIC(t, client, server, nil); !r.resumed || r.earlyData != (promise.Atomic && promise.Durable) {
 			t.Errorf("%+v of a store that promises %+v", r, promise)
+		}
+	}
+}
+
+// TestQUICEarlyDataNeedsThePromiseWhereItIsUsed: the promise of the store that the session was made over says nothing of another one,
+// whether or not the encoding of the session is known.
+func TestQUICEarlyDataNeedsThePromiseWhereItIsUsed(t *testing.T) {
+	for _, isKnown := range []bool{true, false} {
+		stdtls.SetConvertible(t, isKnown)
+		for _, promised := range []bool{true, false} {
+			store, keys := new(memory.Store), reprise.RandomFleetKeys()
+			made, binding := newStoredCache(t, reprise.Options{Keys: keys}, &promisingStore{store, reprise.TakePromise{Atomic: true, Durable: true}})
+			_, client, server := quicConfigs(t, made)
+			handshakeQUIC(t, client, server, nil)
+			if err := binding.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			used, _ := newStoredCache(t, reprise.Options{Keys: keys}, &promisingStore{store, reprise.TakePromise{Atomic: true, Durable: promised}})
+			_, _, server = quicConfigs(t, used)
+			if r := handshakeQUIC(t, client, server, nil); !r.resumed || r.earlyData != promised {
+				t.Errorf("%+v where the store's promise is kept: %v; encoding known: %v", r, promised, isKnown)
+			}
+		}
+	}
+}
+
+// TestQUICTicketWithoutEarlyData: what the application sends without stays without, and may be used again.
+func TestQUICTicketWithoutEarlyData(t *testing.T) {
+	cache := newCache(t, reprise.Options{})
+	external := newExternalCache(cache)
+	cache.SetTakeCallback(external.take)
+	c, client, server := quicConfigs(t, cache)
+	handshakeQUICWith(t, client, server, tls.QUICSessionTicketOptions{})
+	session := c.sessions.session
+	for range 2 {
+		c.sessions.session = session
+		if r := handshakeQUICWith(t, client, server, tls.QUICSessionTicketOptions{}); !r.resumed || r.earlyData {
+			t.Errorf("%+v, want a resumption without early data", r)
 		}
 	}
 }
