@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"io"
 	"math/big"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +173,91 @@ func TestClientCacheAcrossProcesses(t *testing.T) {
 			other.Certificates = []tls.Certificate{certificate}
 			if run(other) {
 				t.Error("resumed with another client certificate")
+			}
+		})
+	}
+}
+
+// TestClientCacheKeepsKindsApart: a session is offered where the connection is of the kind that it was made on, and nowhere else.
+func TestClientCacheKeepsKindsApart(t *testing.T) {
+	certificate, roots := selfSigned(t, "server.example")
+	_, otherRoots := selfSigned(t, "server.example.org")
+	addr := echo(t, &tls.Config{Certificates: []tls.Certificate{certificate}, MaxVersion: tls.VersionTLS12})
+	cache := clientProcess(t, reprise.RandomFleetKeys(), new(external))
+	newConfig := func() *tls.Config {
+		return &tls.Config{RootCAs: roots, ServerName: "server.example", NextProtos: []string{"echo"}}
+	}
+	newClient := func(addr string, config *tls.Config) *reprise.ClientCache {
+		t.Helper()
+		client, err := reprise.NewClientCache(cache, addr, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	own := newConfig()
+	own.ClientSessionCache = newClient(addr, own)
+	dial(t, addr, own)
+
+	host, port, _ := net.SplitHostPort(addr)
+	for _, test := range []struct {
+		name   string
+		addr   string
+		change func(*tls.Config)
+		same   bool
+	}{
+		{"same", addr, func(*tls.Config) {}, true},
+		{"copies", addr, func(c *tls.Config) { c.RootCAs, c.ServerName = roots.Clone(), "SERVER.example." }, true},
+		{"other host", net.JoinHostPort("localhost", port), func(*tls.Config) {}, false},
+		{"other port", net.JoinHostPort(host, "1"), func(*tls.Config) {}, false},
+		{"other server name", addr, func(c *tls.Config) { c.ServerName = "mail.example" }, false},
+		{"other roots", addr, func(c *tls.Config) { c.RootCAs = otherRoots }, false},
+		{"the system's roots", addr, func(c *tls.Config) { c.RootCAs = nil }, false},
+		{"unverified", addr, func(c *tls.Config) { c.InsecureSkipVerify = true }, false},
+		{"other protocols", addr, func(c *tls.Config) { c.NextProtos = []string{"echo", "other"} }, false},
+		{"a client certificate", addr, func(c *tls.Config) { c.Certificates = []tls.Certificate{certificate} }, false},
+	} {
+		config := newConfig()
+		test.change(config)
+		if _, ok := newClient(test.addr, config).Get(""); ok != test.same {
+			t.Errorf("%s: a session is offered: %v", test.name, ok)
+		}
+	}
+}
+
+// TestClientCacheExpiry: an old session is not offered, whatever the server might say to it.
+func TestClientCacheExpiry(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			certificate, roots := selfSigned(t, "server.example")
+			addr := echo(t, &tls.Config{Certificates: []tls.Certificate{certificate}, MaxVersion: version})
+			var passed time.Duration
+			cache, err := reprise.New(reprise.Options{Now: func() time.Time { return time.Now().Add(passed) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cache.SetMode(reprise.ModeClient)
+			cache.SetTimeout(time.Hour) // TLS 1.2 has no lifetime of the server's; that of its TLS 1.3 tickets is 7 days
+			config := &tls.Config{RootCAs: roots, ServerName: "server.example"}
+			client, err := reprise.NewClientCache(cache, addr, config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.ClientSessionCache = client
+			dial(t, addr, config)
+			passed = map[uint16]time.Duration{tls.VersionTLS12: time.Hour, tls.VersionTLS13: 7 * 24 * time.Hour}[version] + time.Minute
+			if _, ok := client.Get(""); ok {
+				t.Error("an expired session was handed out")
+			}
+			if st := cache.Stats(); st.Timeouts != 1 || st.Removals[reprise.RemovedExpired] != 1 || st.Number != 0 {
+				t.Errorf("stats %+v", st)
+			}
+
+			passed = 0
+			cache.SetMode(reprise.ModeOff)
+			dial(t, addr, config)
+			if n := cache.Stats().Number; n != 0 {
+				t.Errorf("%d sessions were kept in mode off", n)
 			}
 		})
 	}

@@ -157,7 +157,13 @@ func TestCertificateTimeOfTheConnection(t *testing.T) {
 	for _, test := range []struct {
 		at   time.Duration
 		want reprise.Reason
-	}{{0, reprise.Resumed}, {5 * week, reprise.ClientCertificate}, {-2 * time.Hour, reprise.ClientCertificate}, {time.Hour, reprise.Resumed}} {
+	}{
+		{0, reprise.Resumed},
+		{-2 * time.Hour, reprise.ClientCertificate},
+		{0, reprise.Resumed},
+		{5 * week, reprise.ClientCertificate},
+		{time.Hour, reprise.Resumed},
+	} {
 		info.CertificateTime = func() time.Time { return s.now.Add(test.at) }
 		if got := s.offerWith(session, info, anyOffer); got != test.want {
 			t.Errorf("at %v: %v, want %v", test.at, got, test.want)
@@ -203,6 +209,14 @@ func TestEachVerifiedChainIsValid(t *testing.T) {
 			c.roots.AddCert(root)
 		}
 		session := s.mutual(c, c.info())
+		conn := s.accept(c.info())
+		both, err := conn.NewSession(c.params(), [][]*x509.Certificate{{leaf, order[0]}, {leaf, order[1]}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end := both.Lineage().End; !end.Equal(first.NotAfter) {
+			t.Errorf("a lineage with two chains ends %v, the longer one %v", end, first.NotAfter)
+		}
 		for _, want := range []int{2, 1} {
 			conn := s.accept(c.info())
 			found, reason := conn.Lookup(session.ID().Bytes(), anyOffer)
@@ -248,6 +262,25 @@ func TestVerifyPeerCertificate(t *testing.T) {
 	if calls != 2 {
 		t.Errorf("%d calls for 2 handshakes", calls)
 	}
+
+	// It is asked about the absence of a certificate, too.
+	info := c.info()
+	info.ClientAuth = tls.VerifyClientCertIfGiven
+	without := s.fullWith(info, anyParams())
+	for _, test := range []struct {
+		err  error
+		want reprise.Reason
+	}{{nil, reprise.Resumed}, {errors.New("a certificate is needed now"), reprise.ClientCertificate}} {
+		info.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error {
+			if len(raw) != 0 {
+				t.Errorf("%d certificates of a session without", len(raw))
+			}
+			return test.err
+		}
+		if got := s.offerWith(without, info, anyOffer); got != test.want {
+			t.Errorf("without a certificate: %v, want %v", got, test.want)
+		}
+	}
 }
 
 func TestClientAuthTypes(t *testing.T) {
@@ -270,6 +303,11 @@ func TestClientAuthTypes(t *testing.T) {
 			}
 			if got := s.offerWith(s.fullWith(info, anyParams()), info, anyOffer); got != test.without {
 				t.Errorf("without: %v, want %v", got, test.without)
+			}
+			late := info
+			late.CertificateTime = func() time.Time { return c.certificates[0].NotAfter.Add(time.Second) }
+			if got := s.offerWith(s.mutual(c, info), late, anyOffer); got != reprise.ClientCertificate {
+				t.Errorf("with an expired certificate: %v", got)
 			}
 			unverified := s.accept(info) // nothing was verified: the leaf's time still counts
 			session, err := unverified.NewSession(c.params(), nil)
