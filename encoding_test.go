@@ -179,6 +179,35 @@ func forms(b []byte) []string {
 	return all
 }
 
+// TestNewSessionRefuses: the error names the part, and there is no session beside it.
+func TestNewSessionRefuses(t *testing.T) {
+	for _, test := range []struct {
+		says   string
+		change func(*reprise.SessionParams)
+	}{
+		{"without ID", func(p *reprise.SessionParams) { p.ID = reprise.SessionID{} }},
+		{"version", func(p *reprise.SessionParams) { p.Version = tls.VersionTLS11 }},
+		{"version", func(p *reprise.SessionParams) { p.Version = tls.VersionTLS13 + 1 }},
+		{"secret of 0 bytes", func(p *reprise.SessionParams) { p.Secret, p.Opaque = nil, nil }},
+		{"secret of 49 bytes", func(p *reprise.SessionParams) { p.Secret = make([]byte, 49) }},
+		{"without time of creation", func(p *reprise.SessionParams) { p.Created = time.Time{} }},
+		{"negative timeout", func(p *reprise.SessionParams) { p.Timeout = -1 }},
+		{"context of 33 bytes", func(p *reprise.SessionParams) { p.Context = make([]byte, 33) }},
+		{"server name of 256 bytes", func(p *reprise.SessionParams) { p.ServerName = strings.Repeat("a", 256) }},
+		{"ALPN protocol of 256 bytes", func(p *reprise.SessionParams) { p.ALPN = strings.Repeat("a", 256) }},
+		{"client chain", func(p *reprise.SessionParams) { p.PeerCertificates = [][]byte{{}} }},
+		{"application data", func(p *reprise.SessionParams) { p.ApplicationData = [][]byte{make([]byte, 1<<16)} }},
+		{"client chain and application data", func(p *reprise.SessionParams) { p.PeerCertificates = [][]byte{make([]byte, reprise.MaxRecordLength)} }},
+	} {
+		p := fullParams(t)
+		test.change(&p)
+		s, err := reprise.NewSession(p)
+		if err == nil || s != nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("a session %v, error %v, want one that says %q", s != nil, err, test.says)
+		}
+	}
+}
+
 func TestNewSessionRefusesTimesThatItCannotStore(t *testing.T) {
 	for _, change := range []func(*reprise.SessionParams){
 		func(p *reprise.SessionParams) { p.Created = time.Unix(-1, 0) },

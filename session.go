@@ -223,8 +223,10 @@ func NewSession(p SessionParams) (*Session, error) {
 		s.flags |= flagSingleUse
 	}
 	var err error
-	s.profile, err = newProfile(&p)
-	return s, err
+	if s.profile, err = newProfile(&p); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // equal tells whether two sessions are the same in every part.
