@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -156,7 +157,7 @@ func (e *engine) handleFragment(fragment []byte) error {
 	e.partial = append(e.partial, fragment...)
 	rest, err := e.handleMessages(e.partial)
 	if len(rest) < len(e.partial) {
-		e.partial = append(e.partial[:0], rest...)
+		e.partial = bytes.Clone(rest) // of a long message the memory is not kept
 	}
 	return err
 }

@@ -3,7 +3,11 @@ package native_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -14,11 +18,14 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
+
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/internal/certtest"
 	"github.com/reprise-tls/reprise/native"
 	"github.com/reprise-tls/reprise/native/internal/record"
 	"github.com/reprise-tls/reprise/native/internal/schedule"
+	"github.com/reprise-tls/reprise/native/internal/wire"
 )
 
 // The limits of docs/native.md.
@@ -27,7 +34,7 @@ const (
 	maxCertificateMessage = 256 << 10
 	maxUseless            = 16
 	handshakeMemory       = 128 << 10
-	certificateMemory     = 512 << 10
+	certificateMemory     = 3 << 20
 )
 
 // padded returns a ClientHello of a length, with its header, in records.
@@ -81,6 +88,29 @@ func TestLongClientChain(t *testing.T) {
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("a chain of %d certificates: %v, want %q", n+1, err, want)
 		}
+	}
+}
+
+// TestManyExtensions: to see that there are no two of a kind takes no longer than a handshake.
+func TestManyExtensions(t *testing.T) {
+	const most = 16_000
+	extensions := make([]byte, 0, 4*most)
+	for i := range uint16(most) {
+		extensions = binary.BigEndian.AppendUint16(extensions, 1000+i)
+		extensions = append(extensions, 0, 0)
+	}
+	plain := helloWith(nil, 0, extensions)
+	input := helloRecords(plain[9:])
+	least := time.Hour
+	for range 5 {
+		start := time.Now()
+		if got := answer(t, input); got[0] != handshakeRecord {
+			t.Fatalf("answered with %x", got)
+		}
+		least = min(least, time.Since(start))
+	}
+	if least > 15*time.Millisecond { // it was 40 once
+		t.Errorf("it took %v", least)
 	}
 }
 
@@ -260,10 +290,40 @@ func (c *stalled) Read(b []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestMemoryOfHandshake: what a client can make the server hold before it has proved anything is bounded.
+// manyProtocols returns a ClientHello that is as long as it may be, with ALPN of as many protocols as there is room for.
+func manyProtocols() []byte {
+	const most = 32_600
+	var b cryptobyte.Builder
+	b.AddUint16(16)
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(bytes.Repeat([]byte{1, 'a'}, most)) })
+	})
+	all := helloWith(nil, 0, b.BytesOrPanic())
+	return helloRecords(all[9:])
+}
+
+// manyCertificates returns a Certificate message of many small certificates, which are long when they are parsed.
+func manyCertificates(t *testing.T) (all []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der := clientCertificate(t, key.Public())
+	m, err := wire.MarshalCertificate(slices.Repeat([][]byte{der}, (maxCertificateMessage-7)/(len(der)+3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part := range slices.Chunk(m, 1<<14) {
+		all = append(all, plainRecord(handshakeRecord, part...)...)
+	}
+	return all
+}
+
+// TestMemoryOfHandshake: what a client can make the server hold before it has proved anything is bounded, while a message arrives and
+// when it was read.
 func TestMemoryOfHandshake(t *testing.T) {
 	authority, certificate := certtest.Shared(t)
-	config := &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert, ClientCAs: authority.Pool()}
 	long := func(kind byte, length int) (all []byte) {
 		body := append([]byte{kind, byte((length - 4) >> 16), byte((length - 4) >> 8), byte(length - 4)}, make([]byte, length-4-1)...) // a byte is missing
 		for part := range slices.Chunk(body, 1000) {
@@ -278,10 +338,16 @@ func TestMemoryOfHandshake(t *testing.T) {
 	}{
 		{"ClientHello", long(1, maxMessage), handshakeMemory},
 		{"Certificate", append(helloWith(nil, 0), long(11, maxCertificateMessage)...), certificateMemory},
+		{"many protocols", manyProtocols(), handshakeMemory},
+		{"many certificates", append(helloWith(nil, 0), manyCertificates(t)...), certificateMemory},
 		{"record", append(helloWith(nil, 0), append([]byte{handshakeRecord, 3, 3, 0x40, 0}, make([]byte, 0x3fff)...)...), handshakeMemory},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			const n = 50
+			config := &tls.Config{Certificates: []tls.Certificate{certificate}}
+			if test.limit == certificateMemory {
+				config.ClientAuth, config.ClientCAs = tls.RequestClientCert, authority.Pool()
+			}
 			cache := newCache(t, reprise.Options{Context: []byte("test")})
 			conn := func() *stalled {
 				return &stalled{scripted: scripted{input: test.input}, idle: make(chan struct{}), end: make(chan struct{})}
@@ -293,10 +359,16 @@ func TestMemoryOfHandshake(t *testing.T) {
 				conns[i] = conn()
 				server := native.Server(conns[i], config, cache)
 				go func() {
-					_ = server.HandshakeContext(context.Background()) // ends in io.EOF
+					if err := server.HandshakeContext(context.Background()); !errors.Is(err, io.ErrUnexpectedEOF) {
+						t.Errorf("handshake: %v, want %v", err, io.ErrUnexpectedEOF)
+					}
 					ended <- struct{}{}
 				}()
-				<-conns[i].idle
+				select {
+				case <-conns[i].idle:
+				case <-ended:
+					t.FailNow()
+				}
 			}
 			if each := (heap() - before) / n; each > test.limit {
 				t.Errorf("a connection holds %d bytes, want at most %d", each, test.limit)

@@ -70,6 +70,7 @@ func (s expectClientHello) next(e *engine, m message) (state, error) {
 	if err != nil {
 		return nil, err
 	}
+	hello.Release() // the client may let us wait
 	if session != nil {
 		return h.resume(e, session)
 	}

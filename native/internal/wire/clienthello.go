@@ -90,16 +90,26 @@ func (m *ClientHello) Unmarshal(body []byte) bool {
 		if !extensions.ReadUint16(&kind) || !extensions.ReadUint16LengthPrefixed(&data) {
 			return false
 		}
-		// RFC 5246, section 7.4.1.4: "There MUST NOT be more than one extension of the same type."
-		if slices.Contains(m.Extensions, kind) {
-			return false
-		}
 		m.Extensions = append(m.Extensions, kind)
 		if !m.readExtension(kind, &data) || !data.Empty() {
 			return false
 		}
 	}
-	return true
+	return areDistinct(m.Extensions)
+}
+
+// areDistinct tells whether there is one extension of each type at most, as RFC 5246, section 7.4.1.4, demands. A hello has room for
+// 16,000 of them, and to compare each with each would take longer than the handshake.
+func areDistinct(kinds []uint16) bool {
+	var memory [32]uint16 // nearly always enough
+	sorted := append(memory[:0], kinds...)
+	slices.Sort(sorted)
+	return len(slices.Compact(sorted)) == len(kinds)
+}
+
+// Release gives up the lists of the message, which can be ten times as long as they were on the wire, when all was chosen from them.
+func (m *ClientHello) Release() {
+	m.CipherSuites, m.Extensions, m.SupportedGroups, m.SignatureAlgorithms, m.ALPN, m.SupportedVersions = nil, nil, nil, nil, nil, nil
 }
 
 // OffersVersion reports whether the body of a ClientHello has a version in its supported_versions extension (RFC 8446,
