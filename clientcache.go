@@ -81,7 +81,7 @@ func (c *ClientCache) Get(string) (*tls.ClientSessionState, bool) {
 	defer cancel()
 	external := func() context.Context { return ctx }
 	for n := range clientSlots + 1 {
-		f, reason := c.cache.find(c.id(n), external)
+		f, reason := c.cache.find(c.id(n), external, nil)
 		if reason != Resumed {
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 // A Connection is what the cache knows of one server connection, from its ClientHello to its end. A TLS engine drives it:
 //
 //	conn, err := cache.Accept(ctx, info)      // ClientHello read, configuration chosen
+//	conn.Expect(ids)                          // if it is known what will be looked for
 //	s, reason := conn.Lookup(id, offer)       // for each ID offered, until one is found
 //	reason = conn.Reserve(s)                  // the engine resumes s before the peer has proved itself
 //	reason = conn.Take(s)                     // the peer has proved itself, or the engine can't wait for that
@@ -36,10 +37,12 @@ type Connection struct {
 	captured   revocationCount // when it began
 
 	// For the goroutine of the handshake alone.
-	external context.Context // of all calls to the external cache, with their deadline; made for the first
-	cancel   context.CancelFunc
-	lookups  int
-	reserved *Session
+	external   context.Context // of all calls to the external cache, with their deadline; made for the first
+	cancel     context.CancelFunc
+	lookups    int
+	reserved   *Session
+	expected   []SessionID // by Lookup
+	prefetches map[SessionID]*prefetch
 
 	mu       sync.Mutex // never held while a callback runs
 	reason   Reason
@@ -135,8 +138,12 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 	}
 	sessionID, err := MakeSessionID(id)
 	f, reason := found{}, Unknown
-	if n.lookups++; err == nil && n.lookups <= MaxLookups {
-		f, reason = n.find(sessionID, offer.MayBeRandom)
+	ahead := n.prefetches[sessionID]
+	if ahead == nil {
+		n.lookups++
+	}
+	if err == nil && n.lookups <= MaxLookups {
+		f, reason = n.find(sessionID, offer.MayBeRandom, ahead)
 	}
 	if f.session != nil {
 		reason, f.chains = n.decide(f.session, &offer, n.cache.now())
@@ -155,13 +162,16 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 	return nil, reason
 }
 
-// find looks for the session id, which the client may have made up.
-func (n *Connection) find(id SessionID, mayBeRandom bool) (found, Reason) {
-	external := n.lookupContext
-	if mayBeRandom {
-		external = func() context.Context { return context.WithValue(n.lookupContext(), mayBeRandomKey{}, true) }
+// find looks for the session id, which the client may have made up. ahead is nil unless it was prefetched.
+func (n *Connection) find(id SessionID, mayBeRandom bool, ahead *prefetch) (found, Reason) {
+	external := func() context.Context {
+		n.prefetchBehind(id)
+		if mayBeRandom {
+			return context.WithValue(n.lookupContext(), mayBeRandomKey{}, true)
+		}
+		return n.lookupContext()
 	}
-	f, reason := n.cache.find(id, external)
+	f, reason := n.cache.find(id, external, ahead)
 	if reason != Unknown {
 		return f, reason
 	}
@@ -201,6 +211,7 @@ func (n *Connection) endLookups() {
 		n.cancel()
 	}
 	n.external, n.cancel = nil, nil
+	n.expected, n.prefetches = nil, nil
 }
 
 // MaxLookups is how many session IDs of one connection are looked up at most, however many identities a ClientHello
@@ -227,7 +238,7 @@ func (n *Connection) Take(s *Session) Reason {
 		n.settle(n.found, Used)
 		return Used
 	}
-	defer n.Release()
+	defer n.unreserve()
 	reason := n.cache.take(n.found, n.lookupContext)
 	n.settle(n.found, reason)
 	return reason

@@ -15,31 +15,36 @@ type found struct {
 }
 
 // find looks for the session id in the internal cache, then by the get callback. external returns the context of calls
-// to the external cache. The reason is [Resumed] if there is one; whether it may resume is not decided here.
-func (c *Cache) find(id SessionID, external func() context.Context) (found, Reason) {
+// to the external cache; ahead is what it was asked already, or nil. The reason is [Resumed] if there is one; whether it may resume is not
+// decided here.
+func (c *Cache) find(id SessionID, external func() context.Context, ahead *prefetch) (found, Reason) {
 	f := found{since: c.internal.moment(&id)}
-	var doubted *Session
-	if c.Mode()&ModeNoInternalLookup == 0 {
-		switch s := c.Lookup(id); {
-		case s == nil:
-			c.counters.misses.Add(1)
-		case c.internal.residents.trusts(s) || c.GetCallback() == nil:
-			f.session = s
-			return f, Resumed
-		default:
-			doubted = s
-			c.counters.doubted.Add(1)
-		}
+	doubted, isTrusted := c.resident(id)
+	switch {
+	case isTrusted:
+		f.session = doubted
+		return f, Resumed
+	case doubted != nil:
+		c.counters.doubted.Add(1)
+	case c.Mode()&ModeNoInternalLookup == 0:
+		c.counters.misses.Add(1)
 	}
 	if c.GetCallback() == nil {
 		return f, Unknown
 	}
 	f.external = true
-	session, err := c.callGet(external(), id)
+	var session *Session
+	var err error
+	if ahead != nil {
+		f.since = ahead.since
+		session, err = ahead.wait(external())
+	} else {
+		session, err = c.get(external(), id)
+	}
 	if session != nil && c.internal.residents.notedSince(session.residence.tag, f.since) {
 		// The notice may have been of the put, and not of a removal: a second look will tell.
 		f.since = c.internal.moment(&id)
-		session, err = c.callGet(external(), id)
+		session, err = c.get(external(), id)
 	}
 	switch {
 	case err != nil:
@@ -49,17 +54,39 @@ func (c *Cache) find(id SessionID, external func() context.Context) (found, Reas
 			c.Forget(id)
 		}
 		return f, Unknown
-	case session.id != id:
-		c.logger.Error("reprise: the get callback returned another session than it was asked for", "session", c.Handle(id))
-		return f, StoreError
 	}
-	c.counters.callbackHits.Add(1)
 	if c.internal.removedSince(&id, f.since.mark) || c.internal.residents.notedSince(session.residence.tag, f.since) {
 		return f, Unknown
 	}
 	f.session = session
 	return f, Resumed
 }
+
+// resident returns the session id of the internal cache, nil if there is none or the mode has it left alone. It is
+// trusted unless another node may have removed it unseen and the get callback can tell.
+func (c *Cache) resident(id SessionID) (s *Session, isTrusted bool) {
+	if c.Mode()&ModeNoInternalLookup != 0 {
+		return nil, false
+	}
+	s = c.Lookup(id)
+	return s, s != nil && (c.internal.residents.trusts(s) || c.GetCallback() == nil)
+}
+
+// get calls the get callback for a lookup, and counts what it returns.
+func (c *Cache) get(ctx context.Context, id SessionID) (*Session, error) {
+	s, err := c.callGet(ctx, id)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	if s.id != id {
+		c.logger.Error("reprise: the get callback returned another session than it was asked for", "session", c.Handle(id))
+		return nil, errOtherSession
+	}
+	c.counters.callbackHits.Add(1)
+	return s, nil
+}
+
+var errOtherSession = errors.New("reprise: the get callback returned another session than it was asked for")
 
 // isForeign tells whether an ID is certainly not one that this cache or another node with its fleet keys has made.
 func (c *Cache) isForeign(id SessionID) bool {

@@ -45,7 +45,7 @@ func (n *Connection) Reserve(s *Session) Reason {
 	if n.cache.reserved.add(s.id) {
 		n.reserved = s
 		if reason = n.stillThere(); reason != Resumed {
-			n.Release()
+			n.unreserve()
 		}
 	}
 	n.settle(n.found, reason)
@@ -67,8 +67,14 @@ func (n *Connection) stillThere() Reason {
 	return Resumed
 }
 
-// Release gives back what [Connection.Reserve] has reserved. An engine calls it when a handshake has failed.
+// Release gives back what [Connection.Reserve] has reserved, and ends lookups that are under way. An engine calls it when a handshake has
+// failed.
 func (n *Connection) Release() {
+	n.endLookups()
+	n.unreserve()
+}
+
+func (n *Connection) unreserve() {
 	if n.reserved != nil {
 		n.cache.reserved.remove(n.reserved.id)
 		n.reserved = nil

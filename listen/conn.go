@@ -39,7 +39,11 @@ func newRawConn(inner net.Conn, o *Options) *rawConn {
 }
 
 // Track implements [stdtls.Tracker].
-func (c *rawConn) Track(connection *reprise.Connection) { c.connection = connection }
+func (c *rawConn) Track(connection *reprise.Connection) {
+	c.connection = connection
+	connection.Expect(c.choice.offered)
+	c.choice.offered = nil
+}
 
 func (c *rawConn) is(state uint32) bool { return c.state.Load()&state != 0 }
 

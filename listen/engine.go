@@ -31,12 +31,15 @@ const (
 // hellos with its limits, and one resolution of the configuration, whichever engine serves.
 //
 // Where the configuration is fixed, native looks at a ClientHello first: one that came as a whole needs no help of crypto/tls.
+//
+// The bytes are kept, too, for the sessions that they offer: the hooks of crypto/tls see one of them at a time.
 type choice struct {
-	isOpen      bool   // not made yet
-	nativeHTTP2 bool   // native may speak it
-	read        []byte // from the client, while it is open
-	peeked      []byte // of the client's bytes, those that native looked at
-	replayed    int    // how many of them crypto/tls has read
+	isOpen      bool                // native may still take over
+	nativeHTTP2 bool                // native may speak it
+	read        []byte              // from the client, until crypto/tls has its ClientHello
+	replayed    int                 // how many of them crypto/tls has read
+	isRead      bool                // crypto/tls has its ClientHello
+	offered     []reprise.SessionID // in it
 	negotiation *native.Negotiation
 }
 
@@ -47,20 +50,19 @@ var errNative = errors.New("listen: the handshake goes on in package native")
 
 // Choose implements [stdtls.Chooser].
 func (c *rawConn) Choose(hello *tls.ClientHelloInfo, config *tls.Config) error {
-	if !c.choice.isOpen {
-		return nil
+	if c.choice.isOpen {
+		negotiation, err := native.Negotiate(hello, config)
+		if err == nil && c.choice.settle(negotiation) {
+			return errNative
+		}
 	}
-	c.choice.isOpen = false
-	negotiation, err := native.Negotiate(hello, config)
-	if err != nil || !c.choice.settle(negotiation) { // for crypto/tls to judge
-		c.choice.read = nil
-		return nil //nolint:nilerr // it is no error of the connection
-	}
-	return errNative
+	c.choice.close()
+	return nil
 }
 
 // settle leaves the handshake to native, if that is wanted of the protocol that was negotiated.
 func (c *choice) settle(n *native.Negotiation) bool {
+	c.isOpen = false
 	if n == nil || n.Protocol() == http2.NextProtoTLS && !c.nativeHTTP2 {
 		return false
 	}
@@ -68,43 +70,50 @@ func (c *choice) settle(n *native.Negotiation) bool {
 	return true
 }
 
-// peek makes the choice, if native can tell already.
-func (c *rawConn) peek(config *tls.Config) {
+// peek reads what the client sends first, and makes the choice if native can tell already. fixed may be nil.
+func (c *rawConn) peek(fixed *tls.Config) {
 	buffer := readbuffer.Get(readbuffer.Size)
 	n, _ := c.Conn.Read(buffer[:cap(buffer)]) // crypto/tls will meet the error, too
-	if n == 0 {
-		return
-	}
 	c.choice.read = buffer[:n]
-	negotiation, ok := native.Peek(c.choice.read, c.Conn, config)
-	if !ok {
-		c.choice.peeked = c.choice.read
+	if !c.choice.isOpen || fixed == nil {
 		return
 	}
-	c.choice.isOpen = false
-	if !c.choice.settle(negotiation) {
-		c.choice.peeked, c.choice.read = c.choice.read, nil
+	if negotiation, ok := native.Peek(c.choice.read, c.Conn, fixed); ok {
+		c.choice.settle(negotiation)
 	}
 }
 
-// replay gives crypto/tls what native looked at.
+// replay gives crypto/tls what was read before.
 func (c *choice) replay(b []byte) int {
-	if len(c.peeked) == 0 {
+	if c.replayed == len(c.read) {
 		return 0
 	}
-	n := copy(b, c.peeked[c.replayed:])
-	if c.replayed += n; c.replayed == len(c.peeked) {
-		if !c.isOpen {
-			readbuffer.Put(c.peeked)
-		}
-		c.peeked = nil
-	}
+	n := copy(b, c.read[c.replayed:])
+	c.replayed += n
+	c.release()
 	return n
 }
 
+// record keeps what crypto/tls reads until it has its ClientHello.
 func (c *choice) record(b []byte) {
-	if c.isOpen {
+	if !c.isRead {
 		c.read = append(c.read, b...)
+		c.replayed = len(c.read)
+	}
+}
+
+// close leaves the handshake to crypto/tls, which has its ClientHello.
+func (c *choice) close() {
+	c.isOpen, c.isRead = false, true
+	c.offered = offeredSessions(c.read)
+	c.release()
+}
+
+// release gives back the memory that nobody needs any more.
+func (c *choice) release() {
+	if c.isRead && c.replayed == len(c.read) {
+		readbuffer.Put(c.read)
+		c.read, c.replayed = nil, 0
 	}
 }
 
@@ -112,9 +121,7 @@ func (c *choice) isNative() bool { return c.negotiation != nil }
 
 // handshake makes the handshake in the engine that the choice falls on, and returns its connection.
 func (c *rawConn) handshake(l *Listener) (net.Conn, error) {
-	if c.choice.isOpen && l.fixed != nil {
-		c.peek(l.fixed)
-	}
+	c.peek(l.fixed)
 	if c.choice.isNative() {
 		return c.handshakeNative(l.cache)
 	}

@@ -8,7 +8,8 @@
 // package native only, as a rule. [Options] say which.
 //
 // What package stdtls alone cannot know, a Listener does: sessions enter the cache only when the client has proved
-// itself, and the cache hears how each connection ended, and removes its session where [reprise.Unclean] says so.
+// itself, and the cache hears how each connection ended, and removes its session where [reprise.Unclean] says so. Sessions that a
+// TLS 1.3 client offers together are looked for in the external cache together ([reprise.Connection.Expect]).
 // [InfoOf] tells of a connection whether it was resumed, and why not.
 //
 // # Raw connections

@@ -2,15 +2,13 @@ package stdtls_test
 
 import (
 	"bytes"
-	"crypto/ecdh"
 	"crypto/rand"
-	"crypto/tls"
 	"io"
 	"net"
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/cryptobyte"
+	"github.com/reprise-tls/reprise/internal/hellotest"
 )
 
 // A hello is a ClientHello that no honest client sends.
@@ -26,96 +24,10 @@ type hello struct {
 // marshal returns the hello as one record.
 func (h *hello) marshal(t *testing.T) []byte {
 	t.Helper()
-	key, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	same := hellotest.Hello{
+		Version: h.version, ServerName: h.serverName, Ticket: h.ticket, Identities: h.identities, NoExtendedMasterSecret: h.noEMS,
 	}
-	var w cryptobyte.Builder
-	w.AddUint8(22) // handshake
-	w.AddUint16(tls.VersionTLS10)
-	w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) {
-		w.AddUint8(1) // client_hello
-		w.AddUint24LengthPrefixed(func(w *cryptobyte.Builder) {
-			w.AddUint16(tls.VersionTLS12)
-			w.AddBytes(random(32))
-			w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(random(32)) }) // session_id
-			w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) {
-				w.AddUint16(tls.TLS_AES_128_GCM_SHA256)
-				w.AddUint16(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)
-			})
-			w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddUint8(0) }) // no compression
-			w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) { h.addExtensions(w, key.PublicKey().Bytes()) })
-		})
-	})
-	record, err := w.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return record
-}
-
-func (h *hello) addExtensions(w *cryptobyte.Builder, keyShare []byte) {
-	extension := func(id uint16, body func(*cryptobyte.Builder)) {
-		w.AddUint16(id)
-		w.AddUint16LengthPrefixed(body)
-	}
-	list16 := func(values ...uint16) func(*cryptobyte.Builder) {
-		return func(w *cryptobyte.Builder) {
-			w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) {
-				for _, v := range values {
-					w.AddUint16(v)
-				}
-			})
-		}
-	}
-	if h.serverName != "" {
-		extension(0, func(w *cryptobyte.Builder) {
-			w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) {
-				w.AddUint8(0)
-				w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes([]byte(h.serverName)) })
-			})
-		})
-	}
-	extension(10, list16(uint16(tls.X25519)))                 // supported_groups
-	extension(13, list16(uint16(tls.ECDSAWithP256AndSHA256))) // signature_algorithms
-	if !h.noEMS {
-		extension(23, func(*cryptobyte.Builder) {})
-	}
-	if h.version < tls.VersionTLS13 {
-		if h.ticket != nil {
-			extension(35, func(w *cryptobyte.Builder) { w.AddBytes(h.ticket) })
-		}
-		return
-	}
-	extension(43, func(w *cryptobyte.Builder) { // supported_versions
-		w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddUint16(tls.VersionTLS13) })
-	})
-	extension(45, func(w *cryptobyte.Builder) { // psk_key_exchange_modes: psk_dhe_ke
-		w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddUint8(1) })
-	})
-	extension(51, func(w *cryptobyte.Builder) { // key_share
-		w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) {
-			w.AddUint16(uint16(tls.X25519))
-			w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(keyShare) })
-		})
-	})
-	if len(h.identities) > 0 {
-		extension(41, h.addIdentities)
-	}
-}
-
-func (h *hello) addIdentities(w *cryptobyte.Builder) {
-	w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) {
-		for _, identity := range h.identities {
-			w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(identity) })
-			w.AddUint32(0) // obfuscated_ticket_age
-		}
-	})
-	w.AddUint16LengthPrefixed(func(w *cryptobyte.Builder) {
-		for range h.identities {
-			w.AddUint8LengthPrefixed(func(w *cryptobyte.Builder) { w.AddBytes(make([]byte, 32)) })
-		}
-	})
+	return same.Marshal(t)
 }
 
 // send sends the hello on a connection of its own, returns the first bytes of the answer, and goes away.
