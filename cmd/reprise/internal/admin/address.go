@@ -35,7 +35,12 @@ func ParseAddress(raw string, allowUnsafe bool) (Address, error) {
 		}
 		return Address{"unix", path}, nil
 	}
-	host, _, err := net.SplitHostPort(raw)
+	host, port, err := net.SplitHostPort(raw)
+	if err == nil {
+		if _, portErr := net.LookupPort("tcp", port); portErr != nil {
+			err = errors.New("the port must be a number from 0 to 65535")
+		}
+	}
 	if err != nil {
 		return Address{}, hint.With(fmt.Errorf("--admin %s: %w", raw, err), addressHint)
 	}

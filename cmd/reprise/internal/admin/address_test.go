@@ -18,6 +18,7 @@ func TestParseAddress(t *testing.T) {
 	}
 	for _, raw := range []string{
 		"", "unix:", "unix:" + strings.Repeat("x", 108), "127.0.0.1", "0.0.0.0:1", ":1", "[::]:1", "192.0.2.1:1", "example.com:1",
+		"127.0.0.1:65536", "127.0.0.1:no-such-service",
 	} {
 		_, err := admin.ParseAddress(raw, false)
 		if hinted := new(hint.Error); !errors.As(err, &hinted) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
 )
@@ -18,20 +19,28 @@ type Target struct {
 
 // ParseTarget reads a backend's URL.
 func ParseTarget(raw string) (*Target, error) {
+	const suchAs = "such as --backend tcp://127.0.0.1:9000 or --backend http://127.0.0.1:8080"
+	if strings.Contains(raw, "@") { // whatever else is wrong with it, it is not shown
+		return nil, hint.With(errors.New("backend: a user and a password can't be passed on to it"), suchAs)
+	}
 	u, err := url.Parse(raw)
 	if err == nil {
 		err = check(u)
 	}
 	if err != nil {
-		return nil, hint.With(fmt.Errorf("backend %q: %w", raw, err),
-			"such as --backend tcp://127.0.0.1:9000 or --backend http://127.0.0.1:8080")
+		return nil, hint.With(fmt.Errorf("backend %q: %w", raw, err), suchAs)
 	}
 	return &Target{u}, nil
 }
 
 func check(u *url.URL) error {
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("must be a scheme, a host and a port only")
+	if u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("must be a scheme, a host and a port, and for http a path")
+	}
+	if port := u.Port(); port != "" {
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return errors.New("the port must be a number from 0 to 65535")
+		}
 	}
 	switch u.Scheme {
 	case "tcp":

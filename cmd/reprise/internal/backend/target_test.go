@@ -2,6 +2,7 @@ package backend_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/backend"
@@ -25,11 +26,14 @@ func TestParseTarget(t *testing.T) {
 	}
 	for _, raw := range []string{
 		"", "127.0.0.1:9000", "tcp://127.0.0.1", "tcp://:9000", "tcp://127.0.0.1:9000/path", "https://127.0.0.1",
-		"http://", "http://user:secret@127.0.0.1", "unix:/run/socket", "http://a b", "tcp://127.0.0.1:port",
+		"http://", "http://user:secret@127.0.0.1", "http://user:%secret@127.0.0.1", "http://user:secret#@127.0.0.1",
+		"unix:/run/socket", "http://a b", "tcp://127.0.0.1:port", "tcp://127.0.0.1:99999", "http://127.0.0.1:65536", "http://127.0.0.1/?a=b",
 	} {
 		_, err := backend.ParseTarget(raw)
 		if hinted := new(hint.Error); !errors.As(err, &hinted) {
 			t.Errorf("%q: error %v, want one with a hint", raw, err)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: the error shows the password: %v", raw, err)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (c *Cache) checkTimeout() error {
 		return hint.With(fmt.Errorf("--timeout %v: no session resumes longer than 7 days after its full handshake (RFC 8446, section 4.6.1)", c.Timeout),
 			"use --timeout 168h or less")
 	}
-	return positive("--timeout", c.Timeout)
+	return positive("--timeout", c.Timeout, "2h")
 }
 
 func (c *Cache) checkSize() error {

@@ -27,7 +27,7 @@ func (l *Listening) check() error {
 	for _, addr := range l.Listen {
 		errs = append(errs, hint.With(checkAddr(addr), "such as --listen 127.0.0.1:8443, --listen '[::1]:8443' or --listen :443"))
 	}
-	errs = append(errs, positive("--handshake-timeout", l.HandshakeTimeout), positive("--drain-timeout", l.DrainTimeout))
+	errs = append(errs, positive("--handshake-timeout", l.HandshakeTimeout, "10s"), positive("--drain-timeout", l.DrainTimeout, "30s"))
 	if l.DrainDelay < 0 {
 		errs = append(errs, hint.With(fmt.Errorf("--drain-delay %v: must not be negative", l.DrainDelay), "such as --drain-delay 5s"))
 	}
@@ -47,9 +47,10 @@ func checkAddr(addr string) error {
 	return nil
 }
 
-func positive(flag string, d time.Duration) error {
+// positive returns an error if d is not; suchAs is a value that would be good.
+func positive(flag string, d time.Duration, suchAs string) error {
 	if d > 0 {
 		return nil
 	}
-	return hint.With(fmt.Errorf("%s %v: must be more than zero", flag, d), "such as %s 10s", flag)
+	return hint.With(fmt.Errorf("%s %v: must be more than zero", flag, d), "such as %s %s", flag, suchAs)
 }

@@ -41,9 +41,9 @@ func (s *Store) check() error {
 	}
 	var urlErr error
 	if s.URL, urlErr = stores.Parse(raw, s.UnsafeStore); urlErr != nil {
-		return hint.Join(urlErr, positive("--lookup-timeout", s.LookupTimeout))
+		return hint.Join(urlErr, positive("--lookup-timeout", s.LookupTimeout, "50ms"))
 	}
-	return hint.Join(s.checkFleetKey(), s.checkCA(), positive("--lookup-timeout", s.LookupTimeout))
+	return hint.Join(s.checkFleetKey(), s.checkCA(), positive("--lookup-timeout", s.LookupTimeout, "50ms"))
 }
 
 func (s *Store) checkCA() error {
