@@ -287,6 +287,22 @@ func TestParseSessionRefuses(t *testing.T) {
 	}
 }
 
+// TestParseSessionOfTooMuch: what could not be put into a record again is refused, though it is no longer than a record may be.
+func TestParseSessionOfTooMuch(t *testing.T) {
+	p := fullParams(t)
+	p.PeerCertificates, p.ApplicationData, p.Opaque = nil, nil, make([]byte, reprise.MaxRecordLength-1024)
+	b := marshal(t, newSession(t, p))
+	if _, err := reprise.ParseSession(b); err != nil {
+		t.Fatal(err)
+	}
+	state := len(b) - 2 - len(p.Opaque) // behind its length, before the extensions
+	b[state-1]++
+	b = slices.Insert(b, state, 0)
+	if _, err := reprise.ParseSession(b); err == nil || len(b) > reprise.MaxRecordLength {
+		t.Errorf("a state of %d bytes: %v", len(p.Opaque)+1, err)
+	}
+}
+
 func TestParseSessionPassesOverUnknownExtensions(t *testing.T) {
 	s := newSession(t, fullParams(t))
 	b := marshal(t, s)

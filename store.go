@@ -61,8 +61,11 @@ type BatchPutter interface {
 
 // A StorePut is one put of a batch: the arguments of [Store.Put].
 type StorePut struct {
-	Key      StoreKey
-	Record   []byte
+	// Key is the key of the record.
+	Key StoreKey
+	// Record is what is put; the store keeps no reference to it.
+	Record []byte
+	// Lifetime counts from now and is more than zero.
 	Lifetime time.Duration
 }
 
@@ -90,6 +93,7 @@ type Notifier interface {
 
 // A Notice is what a [Notifier] tells.
 type Notice struct {
+	// Kind says what happened.
 	Kind NoticeKind
 	// Key is the key of the record, of [NoticeRemoved].
 	Key StoreKey
