@@ -15,6 +15,7 @@ import (
 // dropped. A client certificate is passed on in Client-Cert (RFC 9440, section 2).
 func NewHTTP(target *url.URL, log *slog.Logger) http.Handler {
 	return &httputil.ReverseProxy{
+		Transport: newTransport(),
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Host = r.In.Host
@@ -30,6 +31,19 @@ func NewHTTP(target *url.URL, log *slog.Logger) http.Handler {
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
+
+// newTransport returns a transport that goes to the backend itself, whatever proxies the environment names, keeps connections for as
+// many requests as come at a time, and asks for no compression that the client has not asked for.
+func newTransport() *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = maxIdleConns, maxIdleConns
+	transport.DisableCompression = true
+	return transport
+}
+
+// maxIdleConns is how many connections to the backend are kept that have nothing to do.
+const maxIdleConns = 256
 
 func setClientCert(r *httputil.ProxyRequest) {
 	r.Out.Header.Del("Client-Cert")

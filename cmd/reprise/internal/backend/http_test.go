@@ -6,9 +6,13 @@ import (
 	"encoding/base64"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/backend"
@@ -50,7 +54,7 @@ func TestHTTPHeaders(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "site.example",
-		"Forwarded": "", "Client-Cert": "", "Client-Cert-Chain": "",
+		"Forwarded": "", "Client-Cert": "", "Client-Cert-Chain": "", "Accept-Encoding": "",
 	} {
 		if got := r.Header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -69,6 +73,45 @@ func TestHTTPClientCert(t *testing.T) {
 	want := ":" + base64.StdEncoding.EncodeToString(leaf.Raw) + ":"
 	if got := received(t, verified).Header.Get("Client-Cert"); got != want {
 		t.Errorf("Client-Cert: %q, want %q", got, want)
+	}
+}
+
+// TestHTTPKeepsConnections: with as many requests at a time as before there is no new connection, and no proxy of the environment between.
+func TestHTTPKeepsConnections(t *testing.T) {
+	const atATime = 20
+	var conns atomic.Int32
+	var together sync.WaitGroup
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		together.Done()
+		together.Wait()
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	target, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := backend.NewHTTP(target, discard)
+	if handler.(*httputil.ReverseProxy).Transport.(*http.Transport).Proxy != nil {
+		t.Error("the backend is reached by the proxies of the environment")
+	}
+	for range 3 {
+		together.Add(atATime)
+		var requests sync.WaitGroup
+		for range atATime {
+			requests.Go(func() {
+				handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "https://site.example/", nil))
+			})
+		}
+		requests.Wait()
+	}
+	if n := conns.Load(); n != atATime {
+		t.Errorf("%d connections for %d requests at a time", n, atATime)
 	}
 }
 
