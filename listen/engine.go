@@ -94,9 +94,18 @@ func (c *choice) replay(b []byte) int {
 	return n
 }
 
-// record keeps what crypto/tls reads until it has its ClientHello.
+// maxRecorded is how many bytes of a client are kept at most until its ClientHello is there. crypto/tls bounds the message, but not the
+// warnings and the headers of tiny records that come with it.
+const maxRecorded = 32 << 10
+
+// record keeps what crypto/tls reads until it has its ClientHello. If that is too much, the handshake is left to crypto/tls.
 func (c *choice) record(b []byte) {
-	if !c.isRead {
+	switch {
+	case c.isRead:
+	case len(c.read)+len(b) > maxRecorded:
+		c.isOpen, c.isRead = false, true
+		c.read, c.replayed = nil, 0
+	default:
 		c.read = append(c.read, b...)
 		c.replayed = len(c.read)
 	}
