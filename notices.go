@@ -35,7 +35,10 @@ func (b *StoreBinding) notice(n Notice) {
 	switch n.Kind {
 	case NoticeRemoved:
 		b.removedElsewhere(n.Key)
+	case NoticeSwapped:
+		b.revocations.heed()
 	case NoticesFollow:
+		b.revocations.heed() // of what was not told before
 		if b.cache.internal.residents.setFollowing(true) {
 			b.logger.Info("reprise: store tells of removals by other nodes")
 		}

@@ -13,8 +13,8 @@ import (
 // descends from them. Who makes a full handshake after the revocation has a new lineage, which resumes. It is made by
 // [RevokeAll] and its like; the zero value names nothing and is refused.
 //
-// Revoking a million sessions is one write. Each node heeds it within two seconds, and the node that made it at once
-// ([StoreBinding.Revoke]).
+// Revoking a million sessions is one write. The node that made it heeds it at once ([StoreBinding.Revoke]), each other one as soon as the
+// store tells of it, if it does ([NoticeSwapped]), and within two seconds.
 type Revocation struct {
 	property byte
 	value    []byte    // what the tag is of
@@ -98,7 +98,7 @@ var (
 	errNothingRevoked = errors.New("reprise: nothing to revoke: a Revocation is made by RevokeAll, RevokeServerName and the like")
 )
 
-// Revoke revokes lineages, here at once and on other nodes within two seconds. Their sessions are declined as [Revoked]; those of the
+// Revoke revokes lineages, here at once and on other nodes within two seconds, as [Revocation] says. Their sessions are declined as [Revoked]; those of the
 // internal cache, and their records in the store, are removed ([RemovedRevoked]) when they are offered next, or when their time is up.
 // That of [RevokeSession] is removed at once, even if the rest fails.
 //
@@ -106,7 +106,7 @@ var (
 //
 // # When the store fails
 //
-// A node reads once a second what was revoked. If it can't for 10 seconds, or never could, sessions with client certificates are declined
+// A node reads once a second at least what was revoked. If it can't for 10 seconds, or never could, sessions with client certificates are declined
 // as [StoreError], and all others go on by what the node knows. A store that has lost revocations, in a crash, a failover or an older
 // copy, hears of them again from every node that knows them. If it has lost all of them and no node knows any, every lineage of
 // before counts as revoked.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -380,6 +381,43 @@ func TestUnreadRevocations(t *testing.T) {
 		n.revoke(reprise.RevokeAll())
 		if got, _ := n.resumeAs(shop.info, plain); got != reprise.Revoked {
 			t.Errorf("at last: %v", got)
+		}
+	})
+}
+
+// A readCounter counts the reads of values.
+type readCounter struct {
+	*tellingStore
+	reads atomic.Int64
+}
+
+func (s *readCounter) Value(ctx context.Context, key reprise.StoreKey) ([]byte, error) {
+	s.reads.Add(1)
+	return s.tellingStore.Value(ctx, key)
+}
+
+// TestToldRevocation: a store that tells of it makes nodes heed a revocation at once, and read no more often for all that than they should.
+func TestToldRevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, keys := &readCounter{tellingStore: &tellingStore{faultyStore: &faultyStore{}}}, fleetKeys(t, 1)
+		a, b := newNode(t, store, keys, oneWriter), newNode(t, store, keys, oneWriter)
+		s := a.full(false)
+		a.flush()
+		time.Sleep(300 * time.Millisecond)
+		a.revoke(reprise.RevokeAll())
+		synctest.Wait()
+		resumes(t, s, reprise.Resumed, b) // it has not heard of it
+		store.tell(reprise.NoticeSwapped)
+		synctest.Wait()
+		resumes(t, s, reprise.Revoked, a, b)
+
+		before := store.reads.Load()
+		for range 1000 {
+			store.tell(reprise.NoticeSwapped)
+			time.Sleep(time.Millisecond)
+		}
+		if reads := store.reads.Load() - before; reads > 2*22 {
+			t.Errorf("two nodes have read %d times in a second", reads)
 		}
 	})
 }

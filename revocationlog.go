@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// revocationInterval is how long after each other a node reads what was revoked.
+	// revocationInterval is how long after each other a node reads what was revoked, if nothing tells it to before.
 	revocationInterval = time.Second
+	// revocationPause is how long after each other it reads at least.
+	revocationPause = 50 * time.Millisecond
 	// revocationPatience is how long a node goes by what it has read last.
 	revocationPatience = 10 * time.Second
 	// maxRevokeAttempts is how often a revocation is tried while others come between.
@@ -94,6 +96,14 @@ func (l *revocationLog) sawAhead(captured revocationCount) {
 			break
 		}
 	}
+	l.heed()
+}
+
+// heed makes the store be read soon. It does nothing without a log.
+func (l *revocationLog) heed() {
+	if l == nil {
+		return
+	}
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -127,13 +137,17 @@ func (l *revocationLog) follow(ctx context.Context, timeout time.Duration) {
 		case <-l.wake:
 		case <-time.After(revocationInterval):
 		}
-		if l.sync(ctx, timeout) != nil {
-			continue
+		err := l.sync(ctx, timeout)
+		if err == nil {
+			patience.Reset(revocationPatience)
 		}
-		patience.Reset(revocationPatience)
-		if lost {
+		if err == nil && lost {
 			lost = false
 			l.logger.Info("reprise: revocations can be read again")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(revocationPause):
 		}
 	}
 }

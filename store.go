@@ -95,7 +95,7 @@ type Notifier interface {
 type Notice struct {
 	// Kind says what happened.
 	Kind NoticeKind
-	// Key is the key of the record, of [NoticeRemoved].
+	// Key is the key of the record, of [NoticeRemoved], or of the value, of [NoticeSwapped].
 	Key StoreKey
 }
 
@@ -106,6 +106,9 @@ const (
 	// NoticeRemoved: the record was removed, or may have been: it may also have been replaced, or have expired. Notices of what
 	// this node has put, taken or deleted itself may come too, except for one of a put that would follow the put's own return.
 	NoticeRemoved NoticeKind = iota
+	// NoticeSwapped: the value under Key, of a store that is a [Swapper] too, was changed, or may have been. It need not be told: nodes
+	// read values once a second anyway.
+	NoticeSwapped
 	// NoticesFollow: every removal that happens from now on is told. It comes first, and after each NoticesLost.
 	NoticesFollow
 	// NoticesLost: removals may be missed. None is told until NoticesFollow comes.

@@ -119,20 +119,23 @@ func (s *Store) trackingOptions(address string, lose func()) rueidis.ClientOptio
 			lose()
 			return
 		}
-		s.notices.removed(s.removedKeys(names))
+		s.notices.told(s.noticesOf(names))
 	}
 	return o
 }
 
-func (s *Store) removedKeys(names []rueidis.RedisMessage) []reprise.StoreKey {
-	keys := make([]reprise.StoreKey, 0, len(names))
+// noticesOf returns what is to be told of keys of Redis that have changed.
+func (s *Store) noticesOf(names []rueidis.RedisMessage) []reprise.Notice {
+	notices := make([]reprise.Notice, 0, len(names))
 	for i := range names {
 		name, _ := names[i].ToString()
 		if key, ok := s.storeKey(name); ok {
-			keys = append(keys, key)
+			notices = append(notices, reprise.Notice{Kind: reprise.NoticeRemoved, Key: key})
+		} else if key, ok := s.valueKey(name); ok {
+			notices = append(notices, reprise.Notice{Kind: reprise.NoticeSwapped, Key: key})
 		}
 	}
-	return keys
+	return notices
 }
 
 func (s *Store) setTracks(sh *shard, client *rueidis.Client) {
@@ -195,12 +198,12 @@ func (q *noticeQueue) add(n reprise.Notice) {
 	}
 }
 
-// removed adds keys that were removed. If too many wait, all of them are given up for a new beginning.
-func (n *notices) removed(keys []reprise.StoreKey) {
+// told adds what Redis has told. If too much waits, all of it is given up for a new beginning.
+func (n *notices) told(all []reprise.Notice) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for q := range n.queues {
-		if len(q.waiting)+len(keys) > maxNotices {
+		if len(q.waiting)+len(all) > maxNotices {
 			q.waiting = nil
 			q.add(reprise.Notice{Kind: reprise.NoticesLost})
 			if n.following {
@@ -208,8 +211,8 @@ func (n *notices) removed(keys []reprise.StoreKey) {
 			}
 			continue
 		}
-		for _, key := range keys {
-			q.add(reprise.Notice{Kind: reprise.NoticeRemoved, Key: key})
+		for _, notice := range all {
+			q.add(notice)
 		}
 	}
 }

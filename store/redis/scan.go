@@ -162,7 +162,15 @@ func (s *Store) newKeys(names []string, seen map[uint64]struct{}) []reprise.Stor
 // storeKey is the reverse of name. ok is false for names that are not those of records.
 func (s *Store) storeKey(name string) (key reprise.StoreKey, ok bool) {
 	digits, ok := strings.CutPrefix(name, s.prefix)
-	if !ok || len(digits) != 2*len(key) || strings.ContainsAny(digits, "ABCDEF") {
+	if !ok {
+		return key, false
+	}
+	return parseKey(digits)
+}
+
+// parseKey reads a key in hexadecimal.
+func parseKey(digits string) (key reprise.StoreKey, ok bool) {
+	if len(digits) != 2*len(key) || strings.ContainsAny(digits, "ABCDEF") {
 		return key, false
 	}
 	_, err := hex.Decode(key[:], []byte(digits))

@@ -54,6 +54,15 @@ func (s *Store) valueName(key reprise.StoreKey) string {
 	return s.prefix + valueInfix + hex.EncodeToString(key[:])
 }
 
+// valueKey is the reverse of valueName. ok is false for names that are not those of values.
+func (s *Store) valueKey(name string) (key reprise.StoreKey, ok bool) {
+	digits, ok := strings.CutPrefix(name, s.prefix+valueInfix)
+	if !ok {
+		return key, false
+	}
+	return parseKey(digits)
+}
+
 // values returns how many of the names are those of values.
 func (s *Store) values(names []string) (n int) {
 	for _, name := range names {
