@@ -11,7 +11,7 @@ import (
 // newKeyPair writes a client certificate of an authority.
 func newKeyPair(t *testing.T, a *certtest.Authority) *keyPair {
 	t.Helper()
-	cert, key := harness.WriteCertificate(t, a.Client(t, "client", time.Time{}))
+	cert, key := certtest.WriteCertificate(t, a.Client(t, "client", time.Time{}))
 	return &keyPair{cert, key}
 }
 
@@ -20,7 +20,7 @@ func TestClientCertificate(t *testing.T) {
 	wanted := func(p program) bool { return isAsTold(p) || p.name == "curl" }
 	forEachClient(t, wanted, func(t *testing.T, p program, s settings) {
 		root := certtest.NewAuthority(t, "client root")
-		server := s.serve(t, "--client-ca", harness.WriteAuthorities(t, root), "--context", "shop")
+		server := s.serve(t, "--client-ca", certtest.WriteAuthorities(t, root), "--context", "shop")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA, certificate: newKeyPair(t, root)}
 		first := c.connect(t, r)
@@ -48,13 +48,13 @@ func TestClientCAReplaced(t *testing.T) {
 func testTrustWithdrawn(t *testing.T, newName, reason string) {
 	forEachClient(t, isAsTold, func(t *testing.T, p program, s settings) {
 		before, after := certtest.NewAuthority(t, "client root"), certtest.NewAuthority(t, newName)
-		file := harness.WriteAuthorities(t, before)
+		file := certtest.WriteAuthorities(t, before)
 		server := s.serve(t, "--client-ca", file, "--context", "shop")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA, certificate: newKeyPair(t, before)}
 		c.connect(t, r).isFull(t, "not-offered")
 
-		harness.Write(t, file, harness.PEM(after))
+		harness.Write(t, file, certtest.PEM(after))
 		server.Reload()
 		r.certificate = newKeyPair(t, after)
 		made := c.connect(t, r)

@@ -1,16 +1,18 @@
 package conformance_test
 
 import (
+	"crypto/rand"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 
 	"github.com/reprise-tls/reprise/conformance/internal/harness"
+	"github.com/reprise-tls/reprise/internal/redistest"
 )
 
 // A fleet is two servers with one Redis and one fleet key, and what balances between them.
 type fleet struct {
-	redis *harness.Redis
+	redis *redistest.Server
 	nodes [2]*harness.Server
 	addr  string // of the balancer
 	to    atomic.Int32
@@ -19,10 +21,10 @@ type fleet struct {
 func startFleet(t *testing.T, s settings, flags ...string) *fleet {
 	t.Helper()
 	key := filepath.Join(t.TempDir(), "fleet.key")
-	f := &fleet{redis: harness.StartRedis(t)}
+	f := &fleet{redis: redistest.Config{Password: rand.Text()}.Start(t)}
 	harness.Reprise(t, "key", "new", key)
 	for i, name := range []string{"one", "two"} {
-		all := append([]string{"--node", name, "--store", f.redis.URL, "--fleet-key", key}, flags...)
+		all := append([]string{"--node", name, "--store", f.redis.URL(), "--fleet-key", key}, flags...)
 		f.nodes[i] = s.serve(t, all...)
 	}
 	f.addr = harness.Relay(t, func() string { return f.nodes[f.to.Load()].Addr })

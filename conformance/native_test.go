@@ -108,7 +108,7 @@ func TestNativeClientCertificate(t *testing.T) {
 	wanted := func(p nativeProgram) bool { return p.certificate }
 	forEachNative(t, wanted, func(t *testing.T, p nativeProgram, s settings) {
 		root := certtest.NewAuthority(t, "client root")
-		server := s.serve(t, "--client-ca", harness.WriteAuthorities(t, root), "--context", "shop")
+		server := s.serve(t, "--client-ca", certtest.WriteAuthorities(t, root), "--context", "shop")
 		c := p.start(t, s)
 		r := request{addr: server.Addr, name: harness.NameA, certificate: newKeyPair(t, root)}
 		first := c.connect(t, r)

@@ -24,7 +24,7 @@ func TestSessionsOfOpenSSL(t *testing.T) {
 	files := harness.NewFiles(t)
 	authority, _ := certtest.Shared(t)
 	certificate := authority.Client(t, "client", time.Time{})
-	clientCert, clientKey := harness.WriteCertificate(t, certificate)
+	clientCert, clientKey := certtest.WriteCertificate(t, certificate)
 	for _, c := range []struct {
 		name           string
 		server, client string // arguments

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
-// Server issues a certificate with an ECDSA key for names.
+// Server issues a certificate with an ECDSA key for names, or IP addresses.
 func (a *Authority) Server(tb testing.TB, names ...string) tls.Certificate {
 	tb.Helper()
 	return a.issue(tb, serverTemplate(tb, names), newECDSAKey(tb))
@@ -92,10 +93,24 @@ func (a *Authority) ServerRSA(tb testing.TB, names ...string) tls.Certificate {
 	return a.issue(tb, serverTemplate(tb, names), key)
 }
 
+// Peer issues a certificate with an ECDSA key for names, or IP addresses, of servers that are clients of each other.
+func (a *Authority) Peer(tb testing.TB, names ...string) tls.Certificate {
+	tb.Helper()
+	template := serverTemplate(tb, names)
+	template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
+	return a.issue(tb, template, newECDSAKey(tb))
+}
+
 func serverTemplate(tb testing.TB, names []string) *x509.Certificate {
 	template := newTemplate(tb, names[0])
-	template.DNSNames = names
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
 	return template
 }
 

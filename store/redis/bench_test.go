@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/redistest"
 	redisstore "github.com/reprise-tls/reprise/store/redis"
 )
 
@@ -19,8 +20,8 @@ func BenchmarkNotice(b *testing.B) {
 	if err != nil {
 		b.Skip("no redis-benchmark")
 	}
-	server := startServer(b, "--appendonly", "no")
-	s, err := redisstore.Open("redis://"+server.address(), redisstore.Options{})
+	server := redistest.Start(b, "appendonly no")
+	s, err := redisstore.Open(server.URL(), redisstore.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func BenchmarkNotice(b *testing.B) {
 	}
 	begun := cpuTime(b)
 	b.ResetTimer()
-	puts := exec.Command(benchmark, "-p", strconv.Itoa(server.port), "-n", strconv.Itoa(b.N), "-r", "1000000000", "-c", "4", "-P", "32", // nodes put in batches
+	puts := exec.Command(benchmark, "-p", server.Port(), "-n", strconv.Itoa(b.N), "-r", "1000000000", "-c", "4", "-P", "32", // nodes put in batches
 		"SET", redisstore.DefaultPrefix+strings.Repeat("0", 52)+"__rand_int__", strings.Repeat("x", 200), "PX", "3600000")
 	if err := puts.Run(); err != nil {
 		b.Fatal(err)

@@ -4,12 +4,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/redistest"
 )
 
 // TestFaults lets clients come to two nodes while something happens to their store. No handshake fails, none takes longer than
@@ -51,27 +51,27 @@ func (s *site) during(d time.Duration, counted func(reprise.StoreStats) uint64) 
 func failures(s reprise.StoreStats) uint64 { return s.Errors + s.Timeouts }
 
 func testKilled(t *testing.T) {
-	server := startServer(t)
-	s := newSite(t, "redis://"+server.address())
+	server := redistest.Start(t)
+	s := newSite(t, server.URL())
 	old := s.nodes[0].full()
-	server.kill()
+	server.Kill()
 	s.during(1500*time.Millisecond, failures)
-	server.start()
+	server.Restart()
 	s.recovers()
 	s.nodes[1].recovers(old, reprise.Resumed)
 }
 
 func testStopped(t *testing.T) {
-	server := startServer(t)
-	s := newSite(t, "redis://"+server.address())
-	server.signal(syscall.SIGSTOP)
+	server := redistest.Start(t)
+	s := newSite(t, server.URL())
+	server.Signal(syscall.SIGSTOP)
 	s.during(5*time.Second, func(s reprise.StoreStats) uint64 { return s.Timeouts })
-	server.signal(syscall.SIGCONT)
+	server.Signal(syscall.SIGCONT)
 	s.recovers()
 }
 
 func testReset(t *testing.T) {
-	p := startProxy(t, startServer(t).address())
+	p := startProxy(t, redistest.Start(t).Addr)
 	s := newSite(t, "redis://"+p.address())
 	done := make(chan struct{})
 	go func() {
@@ -87,7 +87,7 @@ func testReset(t *testing.T) {
 }
 
 func testBlackhole(t *testing.T) {
-	p := startProxy(t, startServer(t).address())
+	p := startProxy(t, redistest.Start(t).Addr)
 	s := newSite(t, "redis://"+p.address())
 	p.swallow()
 	s.during(2500*time.Millisecond, func(s reprise.StoreStats) uint64 { return s.Timeouts })
@@ -96,7 +96,7 @@ func testBlackhole(t *testing.T) {
 }
 
 func testSlow(t *testing.T) {
-	p := startProxy(t, startServer(t).address())
+	p := startProxy(t, redistest.Start(t).Addr)
 	s := newSite(t, "redis://"+p.address())
 	p.slow(500 * time.Millisecond)
 	s.during(2500*time.Millisecond, func(s reprise.StoreStats) uint64 { return s.Timeouts })
@@ -106,20 +106,20 @@ func testSlow(t *testing.T) {
 
 // testFull fills the memory of Redis: nothing can be put, but what is there can be taken.
 func testFull(t *testing.T) {
-	server := startServer(t)
-	s := newSite(t, "redis://"+server.address())
+	server := redistest.Start(t)
+	s := newSite(t, server.URL())
 	single := s.nodes[0].full(singleUse)
-	server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
-	server.command("CONFIG", "SET", "maxmemory", "1")
+	server.Command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+	server.Command("CONFIG", "SET", "maxmemory", "1")
 	s.during(time.Second, func(s reprise.StoreStats) uint64 { return s.PutsFailed })
 	s.nodes[1].recovers(single, reprise.Resumed)
-	server.command("CONFIG", "SET", "maxmemory", "0")
+	server.Command("CONFIG", "SET", "maxmemory", "0")
 	s.recovers()
 }
 
 // testGarbage puts something else in the place of Redis, that answers whatever it is asked.
 func testGarbage(t *testing.T) {
-	p := startProxy(t, startServer(t).address())
+	p := startProxy(t, redistest.Start(t).Addr)
 	s := newSite(t, "redis://"+p.address())
 	for _, answer := range []string{"HTTP/1.1 400 Bad Request\r\n\r\n", "$3\r\nabc\r\n", "*-1\r\n%9999999999\r\n", ">2\r\n$10\r\ninvalidate\r\n:1\r\n", "\x00\xff\x15\x03\x01"} {
 		p.redirect(startFake(t, answer))
@@ -160,16 +160,14 @@ func startFake(t *testing.T, answer string) (address string) {
 }
 
 func testRestartedEmpty(t *testing.T) {
-	server := startServer(t)
-	s := newSite(t, "redis://"+server.address())
+	server := redistest.Start(t)
+	s := newSite(t, server.URL())
 	old := s.nodes[0].full()
 	s.nodes[0].resumes(old, reprise.Resumed)
-	server.kill()
-	if err := os.RemoveAll(filepath.Join(server.dir(), "appendonlydir")); err != nil {
-		t.Fatal(err)
-	}
+	server.Kill()
+	server.Forget()
 	s.during(500*time.Millisecond, failures)
-	server.start()
+	server.Restart()
 	s.recovers()
 	for _, n := range s.nodes {
 		n.recovers(old, reprise.Unknown)
@@ -178,19 +176,17 @@ func testRestartedEmpty(t *testing.T) {
 
 // testOldSnapshot goes back to what Redis had before a session for single use was used.
 func testOldSnapshot(t *testing.T) {
-	server := startServer(t)
-	s := newSite(t, "redis://"+server.address())
+	server := redistest.Start(t)
+	s := newSite(t, server.URL())
 	single, unused, multi := s.nodes[0].full(singleUse), s.nodes[0].full(singleUse), s.nodes[0].full()
-	data, saved := filepath.Join(server.dir(), "appendonlydir"), filepath.Join(t.TempDir(), "saved")
+	data, saved := filepath.Join(server.Data, "appendonlydir"), filepath.Join(t.TempDir(), "saved")
 	copyTree(t, data, saved)
 	s.nodes[1].resumes(single, reprise.Resumed)
-	server.kill()
-	if err := os.RemoveAll(data); err != nil {
-		t.Fatal(err)
-	}
+	server.Kill()
+	server.Forget()
 	copyTree(t, saved, data)
 	s.during(500*time.Millisecond, failures)
-	server.start()
+	server.Restart()
 	s.recovers()
 	stale := s.total().Stale
 	for _, n := range s.nodes {
@@ -215,15 +211,15 @@ func copyTree(t *testing.T, from, to string) {
 
 // testOthersRecords puts the record of one session in the place of another one's, one of an older format, and noise.
 func testOthersRecords(t *testing.T) {
-	server := startServer(t)
-	s := newSite(t, "redis://"+server.address())
+	server := redistest.Start(t)
+	s := newSite(t, server.URL())
 	a, b := s.nodes[0], s.nodes[1]
 	first := a.full()
 	for _, replace := range []func(name string){
-		func(name string) { server.command("COPY", a.recordOf(first), name, "REPLACE") },
-		func(name string) { server.command("SETRANGE", name, "0", "\x00") },
-		func(name string) { server.command("SET", name, "noise") },
-		func(name string) { server.command("SET", name, "") },
+		func(name string) { server.Command("COPY", a.recordOf(first), name, "REPLACE") },
+		func(name string) { server.Command("SETRANGE", name, "0", "\x00") },
+		func(name string) { server.Command("SET", name, "noise") },
+		func(name string) { server.Command("SET", name, "") },
 	} {
 		multi, single := a.full(), a.full(singleUse)
 		damaged := s.total().Damaged
@@ -237,8 +233,8 @@ func testOthersRecords(t *testing.T) {
 			t.Error("damaged records were not counted")
 		}
 	}
-	server.command("DEL", a.recordOf(first))
-	server.command("LPUSH", a.recordOf(first), "no string")
+	server.Command("DEL", a.recordOf(first))
+	server.Command("LPUSH", a.recordOf(first), "no string")
 	s.enter("during")
 	if reason := b.resume(first); reason != reprise.StoreError {
 		t.Errorf("a record of another type: %v, want an error of the store", reason)
@@ -248,25 +244,20 @@ func testOthersRecords(t *testing.T) {
 
 // testReadOnly makes the server a replica of another one, for a while.
 func testReadOnly(t *testing.T) {
-	server, other := startServer(t), startServer(t)
-	s := newSite(t, "redis://"+server.address())
-	server.command("REPLICAOF", "127.0.0.1", strings.TrimPrefix(other.address(), "127.0.0.1:"))
+	server, other := redistest.Start(t), redistest.Start(t)
+	s := newSite(t, server.URL())
+	server.Command("REPLICAOF", "127.0.0.1", other.Port())
 	s.during(1500*time.Millisecond, func(s reprise.StoreStats) uint64 { return s.PutsFailed })
-	server.command("REPLICAOF", "NO", "ONE")
+	server.Command("REPLICAOF", "NO", "ONE")
 	s.recovers()
 }
 
 func testClusterFailover(t *testing.T) {
-	c := startCluster(t)
-	s := newSite(t, c.url())
-	c.primaries[0].kill()
-	promoted := c.replicas[0]
+	c := redistest.StartCluster(t)
+	s := newSite(t, c.URL())
+	c.Primaries[0].Kill()
 	s.during(0, func(reprise.StoreStats) uint64 { return uint64(time.Now().UnixNano()) })
-	await(t, "the replica to be made primary", func() bool {
-		role, _ := promoted.tryCommand("ROLE")
-		info, _ := promoted.tryCommand("CLUSTER", "INFO")
-		return strings.HasPrefix(role, "master") && strings.Contains(info, "cluster_state:ok")
-	})
+	c.AwaitPromoted(c.Replicas[0])
 	if failures(s.total()) == 0 {
 		t.Error("nothing was counted")
 	}
@@ -274,14 +265,11 @@ func testClusterFailover(t *testing.T) {
 }
 
 func testSentinelFailover(t *testing.T) {
-	g := startSentinels(t)
-	s := newSite(t, g.url())
-	g.primary.kill()
+	g := redistest.StartSentinels(t)
+	s := newSite(t, g.URL())
+	g.Primary.Kill()
 	s.enter("during")
-	await(t, "the replica to be made primary", func() bool {
-		role, _ := g.replica.tryCommand("ROLE")
-		return strings.HasPrefix(role, "master")
-	})
+	g.Replica.AwaitPromoted()
 	if failures(s.total()) == 0 {
 		t.Error("nothing was counted")
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/certtest"
 	"github.com/reprise-tls/reprise/stdtls"
 )
 
@@ -43,12 +44,8 @@ type phase struct {
 // newSite starts the nodes, with the deadlines that servers have, and the clients, and lets them be for a while.
 func newSite(t *testing.T, url string) *site {
 	t.Helper()
-	a := newAuthority(t)
-	certificate, err := tls.LoadX509KeyPair(a.cert, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{t: t, roots: a.roots, stop: make(chan struct{}), seen: make(map[string]*phase)}
+	authority, certificate := certtest.Shared(t)
+	s := &site{t: t, roots: authority.Pool(), stop: make(chan struct{}), seen: make(map[string]*phase)}
 	keys := reprise.RandomFleetKeys()
 	for range 2 {
 		n := newNodeWith(t, url, reprise.Options{Keys: keys, UnconfirmedPerSource: -1})
@@ -124,7 +121,7 @@ func (n *node) serve(certificate tls.Certificate) (address string) {
 
 // come is a client that comes to the nodes by turns, with the session that it got last.
 func (s *site) come(client int) {
-	config := &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	config := &tls.Config{RootCAs: s.roots, ServerName: "a.example", MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	if client == 0 {
 		config.MaxVersion = tls.VersionTLS12
 	}

@@ -10,19 +10,20 @@ import (
 	"time"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/redistest"
 	redisstore "github.com/reprise-tls/reprise/store/redis"
 )
 
 // A node is a server of a fleet, as far as its sessions go.
 type node struct {
 	*reprise.Cache
-	t       *testing.T
+	t       testing.TB
 	store   *redisstore.Store
 	binding *reprise.StoreBinding
 }
 
 // newFleet returns two nodes that share a store and the fleet keys.
-func newFleet(t *testing.T, url string) []*node {
+func newFleet(t testing.TB, url string) []*node {
 	t.Helper()
 	keys := reprise.RandomFleetKeys()
 	nodes := []*node{newNode(t, url, keys), newNode(t, url, keys)}
@@ -32,17 +33,17 @@ func newFleet(t *testing.T, url string) []*node {
 	return nodes
 }
 
-func newNode(t *testing.T, url string, keys *reprise.FleetKeys) *node {
+func newNode(t testing.TB, url string, keys *reprise.FleetKeys) *node {
 	t.Helper()
 	// A deadline for a machine that is busy with many tests.
 	return newNodeWith(t, url, reprise.Options{Keys: keys, LookupTimeout: time.Second})
 }
 
-func newNodeWith(t *testing.T, url string, c reprise.Options) *node {
+func newNodeWith(t testing.TB, url string, c reprise.Options) *node {
 	t.Helper()
 	n := &node{t: t}
 	var err error
-	if n.store, err = redisstore.Open(url, redisstore.Options{}); err != nil {
+	if n.store, err = redisstore.Open(url, secure(t)); err != nil {
 		t.Fatal(err)
 	}
 	c.Logger = slog.New(slog.DiscardHandler)
@@ -143,18 +144,8 @@ func (n *node) recordOf(s *reprise.Session) string { return nameOf(n.Keys().Stor
 // TestRemovalsReachAllNodes removes sessions in each way there is, and looks how long other nodes keep them.
 func TestRemovalsReachAllNodes(t *testing.T) {
 	t.Parallel()
-	server := startServer(t, "--appendonly", "no") // not to wait for the disk
-	testRemovals(t, "redis://"+server.address(), func(name string) { server.command("DEL", name) })
-}
-
-func TestRemovalsReachAllNodesInACluster(t *testing.T) {
-	t.Parallel()
-	c := startCluster(t)
-	testRemovals(t, c.url(), func(name string) {
-		for _, primary := range c.primaries {
-			_, _ = primary.tryCommand("DEL", name) // which only one does
-		}
-	})
+	server := redistest.Start(t, "appendonly no") // not to wait for the disk
+	testRemovals(t, server.URL(), func(name string) { server.Command("DEL", name) })
 }
 
 func testRemovals(t *testing.T, url string, del func(name string)) {
@@ -203,7 +194,7 @@ func testRemovals(t *testing.T, url string, del func(name string)) {
 // at most.
 func TestPutsStayResident(t *testing.T) {
 	t.Parallel()
-	nodes := newFleet(t, "redis://"+startServer(t, "--appendonly", "no").address())
+	nodes := newFleet(t, redistest.Start(t, "appendonly no").URL())
 	var sessions []*reprise.Session
 	for range 500 {
 		sessions = append(sessions, nodes[0].fullUnstored())
@@ -225,10 +216,10 @@ func TestPutsStayResident(t *testing.T) {
 // TestNoticesLost cuts the connection that notices come by. While it is cut, and the server can't be reached, a session is removed.
 func TestNoticesLost(t *testing.T) {
 	t.Parallel()
-	server := startServer(t, "--appendonly", "no")
-	proxy := startProxy(t, server.address())
+	server := redistest.Start(t, "appendonly no")
+	proxy := startProxy(t, server.Addr)
 	keys := reprise.RandomFleetKeys()
-	a, b := newNode(t, "redis://"+server.address(), keys), newNode(t, "redis://"+proxy.address(), keys)
+	a, b := newNode(t, server.URL(), keys), newNode(t, "redis://"+proxy.address(), keys)
 	a.follows(true)
 	b.follows(true)
 	gone, kept := a.full(), a.full()
@@ -300,15 +291,15 @@ func (n *node) refuses(s *reprise.Session) {
 // there is another one.
 func TestNoticeConnectionKilled(t *testing.T) {
 	t.Parallel()
-	server := startServer(t)
-	nodes := newFleet(t, "redis://"+server.address())
+	server := redistest.Start(t)
+	nodes := newFleet(t, server.URL())
 	a, b := nodes[0], nodes[1]
 	for range 5 {
 		gone, kept := a.full(), a.full()
 		b.resumes(gone, reprise.Resumed)
 		b.resumes(kept, reprise.Resumed)
 		var script []string
-		for line := range strings.Lines(server.command("CLIENT", "LIST")) {
+		for line := range strings.Lines(server.Command("CLIENT", "LIST")) {
 			if strings.Contains(line, "flags=tB") || strings.Contains(line, "flags=Bt") {
 				id, _, _ := strings.Cut(strings.TrimPrefix(line, "id="), " ")
 				script = append(script, "redis.call('CLIENT', 'KILL', 'ID', '"+id+"')")
@@ -316,12 +307,12 @@ func TestNoticeConnectionKilled(t *testing.T) {
 		}
 		lost := b.binding.Stats().NoticesLost
 		if len(script) == 0 {
-			t.Fatalf("no connections to kill in\n%s", server.command("CLIENT", "LIST"))
+			t.Fatalf("no connections to kill in\n%s", server.Command("CLIENT", "LIST"))
 		}
 		for _, line := range script {
-			server.command("CLIENT", "KILL", "ID", strings.Split(line, "'")[7])
+			server.Command("CLIENT", "KILL", "ID", strings.Split(line, "'")[7])
 		}
-		server.command("DEL", a.recordOf(gone))
+		server.Command("DEL", a.recordOf(gone))
 		await(t, "the loss to be noticed", func() bool { return b.binding.Stats().NoticesLost > lost })
 		b.recovers(gone, reprise.Unknown)
 		b.resumes(kept, reprise.Resumed)
@@ -333,11 +324,11 @@ func TestNoticeConnectionKilled(t *testing.T) {
 // TestFlushAll checks that sessions do not resume after FLUSHALL, of which Redis tells in another way than of removals.
 func TestFlushAll(t *testing.T) {
 	t.Parallel()
-	server := startServer(t)
-	nodes := newFleet(t, "redis://"+server.address())
+	server := redistest.Start(t)
+	nodes := newFleet(t, server.URL())
 	s := nodes[0].full()
 	nodes[1].resumes(s, reprise.Resumed)
-	server.command("FLUSHALL")
+	server.Command("FLUSHALL")
 	for _, n := range nodes {
 		await(t, "the flush to be noticed", func() bool { return n.binding.Stats().NoticesLost > 0 })
 		n.resumes(s, reprise.Unknown)

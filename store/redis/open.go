@@ -84,7 +84,7 @@ func (s *Store) connect() error {
 	}
 	if s.target.deployment == cluster && client.Mode() != rueidis.ClientModeCluster {
 		client.Close()
-		return errors.New("the server is not in a cluster")
+		return errors.New("the server is not in a cluster, or the user lacks the right to CLUSTER SLOTS")
 	}
 	s.client.Store(&client)
 	if err != nil {
@@ -92,6 +92,11 @@ func (s *Store) connect() error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, connectTimeout)
 	defer cancel()
+	if s.target.deployment == sentinel {
+		if err := s.trySentinel(ctx); err != nil {
+			return err
+		}
+	}
 	return s.tryPrimaries(ctx)
 }
 

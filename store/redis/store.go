@@ -96,8 +96,8 @@ const maxTries = 3
 
 // isBroken reports whether a call failed for its connection: neither Redis has answered nor has the time run out.
 func isBroken(err error) bool {
-	_, answered := rueidis.IsRedisErr(err)
-	return err != nil && !answered && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+	var answer *rueidis.RedisError
+	return err != nil && !errors.As(err, &answer) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
 }
 
 // Take implements [reprise.Store] with GETDEL. Bindings use [Store.TakeIncarnated].

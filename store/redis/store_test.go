@@ -15,16 +15,17 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/redistest"
 	redisstore "github.com/reprise-tls/reprise/store/redis"
 	"github.com/reprise-tls/reprise/store/storetest"
 )
 
 func TestStore(t *testing.T) {
-	server := startServer(t)
+	server := redistest.Start(t)
 	var cases atomic.Int64
 	prefixes := make(map[reprise.Store]string)
 	openPrefix := func(t *testing.T, prefix string) reprise.Store {
-		s := open(t, "redis://"+server.address(), redisstore.Options{Prefix: prefix})
+		s := open(t, server.URL(), redisstore.Options{Prefix: prefix})
 		prefixes[s] = prefix
 		return s
 	}
@@ -33,8 +34,8 @@ func TestStore(t *testing.T) {
 			return openPrefix(t, fmt.Sprintf("case[%d]*?\\:", cases.Add(1)))
 		},
 		Reopen: func(t *testing.T, s reprise.Store) reprise.Store {
-			server.kill()
-			server.start()
+			server.Kill()
+			server.Restart()
 			return openPrefix(t, prefixes[s])
 		},
 		Second: func(t *testing.T, s reprise.Store) reprise.Store {
@@ -44,9 +45,9 @@ func TestStore(t *testing.T) {
 }
 
 func TestKeysAndLifetimesInRedis(t *testing.T) {
-	server := startServer(t)
+	server := redistest.Start(t)
 	client := newClient(t, server, "")
-	s := open(t, "redis://"+server.address(), redisstore.Options{})
+	s := open(t, server.URL(), redisstore.Options{})
 	if err := s.Put(t.Context(), reprise.StoreKey{0xab, 31: 1}, []byte("\x00record\r\n"), 1500*time.Microsecond+time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func TestKeysAndLifetimesInRedis(t *testing.T) {
 // TestForeignKeys checks that keys of others are neither shown nor counted nor cleared, not even those that a careless
 // pattern would match.
 func TestForeignKeys(t *testing.T) {
-	server := startServer(t)
+	server := redistest.Start(t)
 	client := newClient(t, server, "")
 	digits := strings.Repeat("0", 64)
 	foreign := []string{"other:" + digits, "aXb:" + digits, "abc"}
@@ -80,7 +81,7 @@ func TestForeignKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := open(t, "redis://"+server.address(), redisstore.Options{Prefix: "a*b:"})
+	s := open(t, server.URL(), redisstore.Options{Prefix: "a*b:"})
 	if n, err := s.Count(t.Context()); n != 1 || err != nil {
 		t.Errorf("Count = %d, %v; want 1", n, err)
 	}
@@ -101,20 +102,20 @@ func TestForeignKeys(t *testing.T) {
 
 // TestServerDies checks that calls fail at once when the server is gone, and work again when it is back.
 func TestServerDies(t *testing.T) {
-	server := startServer(t)
-	s := open(t, "redis://"+server.address(), redisstore.Options{})
+	server := redistest.Start(t)
+	s := open(t, server.URL(), redisstore.Options{})
 	key, record := reprise.StoreKey{1}, []byte("record")
 	if err := s.Put(t.Context(), key, record, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	server.kill()
+	server.Kill()
 	for name, call := range calls(s) {
 		begun := time.Now()
 		if err := call(t.Context()); err == nil || time.Since(begun) > time.Second {
 			t.Errorf("%s with a dead server: error %v after %v, want one at once", name, err, time.Since(begun))
 		}
 	}
-	server.start()
+	server.Restart()
 	awaitPing(t, s)
 	if got, ok, err := s.Take(t.Context(), key); !ok || err != nil || !bytes.Equal(got, record) {
 		t.Errorf("Take = %q, %v, %v; want the record", got, ok, err)
@@ -124,15 +125,15 @@ func TestServerDies(t *testing.T) {
 // TestServerHangs checks that calls end with their contexts while the server does not answer: on connections that it has,
 // and on ones that it would have to accept.
 func TestServerHangs(t *testing.T) {
-	server := startServer(t)
-	s := open(t, "redis://"+server.address(), redisstore.Options{})
-	fresh, err := redisstore.Open("redis://"+server.address(), redisstore.Options{Lazy: true})
+	server := redistest.Start(t)
+	s := open(t, server.URL(), redisstore.Options{})
+	fresh, err := redisstore.Open(server.URL(), redisstore.Options{Lazy: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer fresh.Close()
-	server.signal(syscall.SIGSTOP)
-	defer server.signal(syscall.SIGCONT)
+	server.Signal(syscall.SIGSTOP)
+	defer server.Signal(syscall.SIGCONT)
 	for _, s := range []*redisstore.Store{s, fresh} {
 		for name, call := range calls(s) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -144,7 +145,7 @@ func TestServerHangs(t *testing.T) {
 			}
 		}
 	}
-	server.signal(syscall.SIGCONT)
+	server.Signal(syscall.SIGCONT)
 	awaitPing(t, s)
 	awaitPing(t, fresh)
 }
@@ -163,12 +164,12 @@ func TestSilentServer(t *testing.T) {
 }
 
 func TestLazy(t *testing.T) {
-	server := startServer(t)
-	server.kill()
-	if _, err := redisstore.Open("redis://"+server.address(), redisstore.Options{}); !errors.Is(err, syscall.ECONNREFUSED) {
+	server := redistest.Start(t)
+	server.Kill()
+	if _, err := redisstore.Open(server.URL(), redisstore.Options{}); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("Open: %v, want ECONNREFUSED", err)
 	}
-	s, err := redisstore.Open("redis://"+server.address(), redisstore.Options{Lazy: true})
+	s, err := redisstore.Open(server.URL(), redisstore.Options{Lazy: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ func TestLazy(t *testing.T) {
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("Ping of a server that is not there returned no error")
 	}
-	server.start()
+	server.Restart()
 	awaitPing(t, s)
 }
 
@@ -205,10 +206,10 @@ func calls(s *redisstore.Store) map[string]func(context.Context) error {
 	}
 }
 
-func newClient(t *testing.T, server *server, password string) rueidis.Client {
+func newClient(t *testing.T, server *redistest.Server, password string) rueidis.Client {
 	t.Helper()
 	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress:  []string{server.address()},
+		InitAddress:  []string{server.Addr},
 		Password:     password,
 		DisableCache: true,
 	})

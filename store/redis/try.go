@@ -24,7 +24,13 @@ func (s *Store) tryPrimaries(ctx context.Context) error {
 	var work sync.WaitGroup
 	errs := make(chan error, len(primaries))
 	for address, ranges := range primaries {
-		work.Go(func() { errs <- s.tryPrimary(ctx, address, ranges) })
+		work.Go(func() {
+			err := s.tryPrimary(ctx, address, ranges)
+			if err != nil && s.target.deployment != standalone {
+				err = fmt.Errorf("%s: %w", address, err)
+			}
+			errs <- err
+		})
 	}
 	work.Wait()
 	for range primaries {
@@ -35,24 +41,56 @@ func (s *Store) tryPrimaries(ctx context.Context) error {
 	return nil
 }
 
-// tryPrimary tries what a node does: takes, commands, and notices.
+// trySentinel tries to subscribe at one of the sentinels that answer. Without the right to, the client would ask them all the time
+// which primary there is.
+func (s *Store) trySentinel(ctx context.Context) error {
+	for _, host := range s.target.hosts {
+		client, err := rueidis.NewClient(s.sentinelOptions(host))
+		if err != nil {
+			continue
+		}
+		defer client.Close()
+		subscribed, cancel := context.WithCancel(ctx)
+		defer cancel()
+		subscribe := client.B().Subscribe().Channel("+sentinel", "+slave", "-sdown", "+sdown", "+switch-master", "+reboot").Build()
+		hooked := rueidis.WithOnSubscriptionHook(subscribed, func(rueidis.PubSubSubscription) { cancel() })
+		err = client.Receive(hooked, subscribe, func(rueidis.PubSubMessage) {})
+		if subscribed.Err() != nil && ctx.Err() == nil {
+			return nil
+		}
+		return fmt.Errorf("sentinel %s: %w", host, err)
+	}
+	return nil
+}
+
+// sentinelOptions returns the options of a client of one sentinel alone.
+func (s *Store) sentinelOptions(address string) rueidis.ClientOption {
+	o := s.options
+	o.InitAddress = []string{address}
+	o.ForceSingleClient = true
+	o.Username, o.Password, o.SelectDB = s.target.sentinelUser, s.target.sentinelPassword, 0
+	o.Sentinel = rueidis.SentinelOption{}
+	return o
+}
+
+// tryPrimary tries what a node does.
 func (s *Store) tryPrimary(ctx context.Context, address string, ranges []slotRange) error {
 	key := s.keyWhere(func(slot uint16) bool { return contains(ranges, slot) })
-	if _, _, _, err := s.TakeIncarnated(ctx, key); err != nil {
-		return fmt.Errorf("%s: take: %w", address, err)
-	}
 	if err := s.tryCommands(ctx, key); err != nil {
-		return fmt.Errorf("%s: %w", address, err)
+		return err
+	}
+	if _, _, _, err := s.TakeIncarnated(ctx, key); err != nil {
+		return fmt.Errorf("take: %w", err)
 	}
 	client, err := rueidis.NewClient(s.trackingOptions(address, func() {}))
 	if err != nil {
-		return fmt.Errorf("%s: notices: %w", address, err)
+		return fmt.Errorf("notices: %w", err)
 	}
 	defer client.Close()
-	if _, err := lifeOf(ctx, client); err != nil {
-		return fmt.Errorf("%s: %w", address, err)
+	if _, err = lifeOf(ctx, client); err != nil {
+		return err
 	}
-	return nil
+	return wrap(client.Do(ctx, client.B().Ping().Build()).Error())
 }
 
 // tryCommands sends commands that change nothing, and returns the error that one of them is not allowed. Other errors are passed over:
@@ -60,15 +98,19 @@ func (s *Store) tryPrimary(ctx context.Context, address string, ranges []slotRan
 func (s *Store) tryCommands(ctx context.Context, key reprise.StoreKey) error {
 	name := s.name(key)
 	for _, command := range []func(rueidis.Builder) rueidis.Completed{
-		func(b rueidis.Builder) rueidis.Completed { return b.Set().Key(name).Value("").Xx().PxMilliseconds(1).Build() },
+		func(b rueidis.Builder) rueidis.Completed {
+			return b.Set().Key(name).Value("").Xx().PxMilliseconds(1).Build()
+		},
 		func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(name).Build() },
 		func(b rueidis.Builder) rueidis.Completed { return b.Getdel().Key(name).Build() },
 		func(b rueidis.Builder) rueidis.Completed { return b.Del().Key(name).Build() },
-		func(b rueidis.Builder) rueidis.Completed { return b.Eval().Script("return 0").Numkeys(1).Key(name).Build() },
-		func(b rueidis.Builder) rueidis.Completed { return b.Ping().Build() },
+		func(b rueidis.Builder) rueidis.Completed {
+			return b.Eval().Script("return 0").Numkeys(1).Key(name).Build()
+		},
 	} {
 		_, err := s.do(ctx, command)
-		if redis, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(redis.Error(), "NOPERM") {
+		var answer *rueidis.RedisError
+		if errors.As(err, &answer) && strings.HasPrefix(answer.Error(), "NOPERM") {
 			return err
 		}
 	}
