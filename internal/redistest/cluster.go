@@ -97,6 +97,39 @@ func (c *Cluster) URLAs(user, password string) string {
 	return c.config.urlAs("+cluster", user, password, c.Primaries[0].Addr, c.Primaries[1].Addr)
 }
 
+// OwnerOf returns the primary that has the slot of a key.
+func (c *Cluster) OwnerOf(key string) *Server {
+	var owner *Server
+	c.Primaries[0].until("a primary has the slot", func() bool {
+		for _, s := range c.Primaries {
+			if _, err := s.TryCommand("EXISTS", key); err == nil {
+				owner = s
+				return true
+			}
+		}
+		return false
+	})
+	return owner
+}
+
+// MoveSlot moves the slot of a key to another primary, key by key, as redis-cli --cluster reshard does.
+func (c *Cluster) MoveSlot(key string, to *Server) {
+	to.tb.Helper()
+	from, slot := c.OwnerOf(key), to.Command("CLUSTER", "KEYSLOT", key)
+	to.Command("CLUSTER", "SETSLOT", slot, "IMPORTING", from.Command("CLUSTER", "MYID"))
+	from.Command("CLUSTER", "SETSLOT", slot, "MIGRATING", to.Command("CLUSTER", "MYID"))
+	from.until("its slot is empty", func() bool {
+		keys := strings.Fields(from.Command("CLUSTER", "GETKEYSINSLOT", slot, "20"))
+		for _, key := range keys {
+			from.Command("MIGRATE", "127.0.0.1", to.Port(), key, "0", "5000")
+		}
+		return len(keys) == 0
+	})
+	for _, s := range append([]*Server{to, from}, c.Primaries...) {
+		s.Command("CLUSTER", "SETSLOT", slot, "NODE", to.Command("CLUSTER", "MYID"))
+	}
+}
+
 // AwaitPromoted waits until a replica has been made primary, and knows who has each slot.
 func (c *Cluster) AwaitPromoted(replica *Server) {
 	replica.tb.Helper()

@@ -31,8 +31,9 @@ type Config struct {
 	Settings []string
 }
 
-// A Server is a redis-server of its own, on a free loopback port and in a folder of its own. It writes all that it answers to
-// disk first, unless the settings say otherwise, and ends with the test.
+// A Server is a redis-server of its own, on a free loopback port and in a folder of its own. What it has answered to is
+// there again when it is killed and restarted, unless the settings say otherwise. It never waits for the disk, which may take longer
+// than a lookup may. It ends with the test.
 type Server struct {
 	// Addr is its address, host and port.
 	Addr string
@@ -69,7 +70,7 @@ func (c Config) launch(tb testing.TB, port int, settings ...string) *Server {
 	s := c.new(tb, port)
 	lines := []string{
 		"bind 127.0.0.1", fmt.Sprintf("port %d", port), "dir " + s.Data,
-		`save ""`, "appendonly yes", "appendfsync always", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
+		`save ""`, "appendonly yes", "appendfsync no", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
 	}
 	if c.Password != "" {
 		lines = append(lines, "requirepass "+c.Password, "masterauth "+c.Password)

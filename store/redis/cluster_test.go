@@ -31,6 +31,7 @@ func TestCluster(t *testing.T) {
 	})
 	t.Run("Restart", func(t *testing.T) { testRestart(t, c) })
 	t.Run("SlotMoves", func(t *testing.T) { testSlotMoves(t, c) })
+	t.Run("SlotMovesUnderLoad", func(t *testing.T) { testSlotMovesUnderLoad(t, c) })
 	t.Run("Failover", func(t *testing.T) { testFailover(t, c) })
 }
 

@@ -144,7 +144,7 @@ func (n *node) recordOf(s *reprise.Session) string { return nameOf(n.Keys().Stor
 // TestRemovalsReachAllNodes removes sessions in each way there is, and looks how long other nodes keep them.
 func TestRemovalsReachAllNodes(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "appendonly no") // not to wait for the disk
+	server := redistest.Start(t)
 	testRemovals(t, server.URL(), func(name string) { server.Command("DEL", name) })
 }
 
@@ -194,7 +194,7 @@ func testRemovals(t *testing.T, url string, del func(name string)) {
 // at most.
 func TestPutsStayResident(t *testing.T) {
 	t.Parallel()
-	nodes := newFleet(t, redistest.Start(t, "appendonly no").URL())
+	nodes := newFleet(t, redistest.Start(t).URL())
 	var sessions []*reprise.Session
 	for range 500 {
 		sessions = append(sessions, nodes[0].fullUnstored())
@@ -216,7 +216,7 @@ func TestPutsStayResident(t *testing.T) {
 // TestNoticesLost cuts the connection that notices come by. While it is cut, and the server can't be reached, a session is removed.
 func TestNoticesLost(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "appendonly no")
+	server := redistest.Start(t)
 	proxy := startProxy(t, server.Addr)
 	keys := reprise.RandomFleetKeys()
 	a, b := newNode(t, server.URL(), keys), newNode(t, "redis://"+proxy.address(), keys)
