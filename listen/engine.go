@@ -130,11 +130,12 @@ func (c *choice) isNative() bool { return c.negotiation != nil }
 
 // handshake makes the handshake in the engine that the choice falls on, and returns its connection.
 func (c *rawConn) handshake(l *Listener) (net.Conn, error) {
-	c.peek(l.fixed)
+	config := l.config.Load()
+	c.peek(config.fixed)
 	if c.choice.isNative() {
 		return c.handshakeNative(l.cache)
 	}
-	c.tls = tls.Server(c, l.config)
+	c.tls = tls.Server(c, config.attached)
 	err := c.tls.Handshake()
 	if c.choice.isNative() {
 		return c.handshakeNative(l.cache)

@@ -32,8 +32,6 @@ import (
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/internal/stack"
-	"github.com/reprise-tls/reprise/native"
-	"github.com/reprise-tls/reprise/stdtls"
 )
 
 // Defaults of [Options].
@@ -64,8 +62,7 @@ type Options struct {
 // A Listener is a [net.Listener] of TLS connections. Its methods may be called from many goroutines at once.
 type Listener struct {
 	inner   net.Listener
-	config  *tls.Config // attached to cache
-	fixed   *tls.Config // as it was before, if it is the same for all clients, else nil
+	config  atomic.Pointer[configuration]
 	cache   *reprise.Cache
 	options Options
 
@@ -84,25 +81,16 @@ type Listener struct {
 }
 
 // New makes a listener that accepts connections from inner. It uses a clone of config that is attached to cache by
-// [stdtls.Attach], and returns its errors. For HTTP/2, config.NextProtos must name "h2".
+// [stdtls.Attach], and returns its errors; [Listener.SetConfig] replaces it. For HTTP/2, config.NextProtos must name "h2".
 func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options) (*Listener, error) {
-	config = config.Clone()
 	switch o.Engine {
 	case "":
 		o.Engine = EngineAuto
 	case EngineStandard, EngineAuto:
 	case EngineNative:
 		o.NativeHTTP2 = true
-		config.MaxVersion = tls.VersionTLS12
 	default:
 		return nil, fmt.Errorf("listen: unknown engine %q; there are %s, %s and %s", o.Engine, EngineAuto, EngineStandard, EngineNative)
-	}
-	fixed := config.Clone()
-	if err := stdtls.Attach(config, cache); err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if !native.CanPeek(fixed) {
-		fixed = nil
 	}
 	if o.MaxHandshakes < 0 || o.HandshakeTimeout < 0 {
 		return nil, errors.New("listen: negative MaxHandshakes or HandshakeTimeout")
@@ -118,12 +106,13 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 	}
 	l := &Listener{
 		inner:   inner,
-		config:  config,
-		fixed:   fixed,
 		cache:   cache,
 		options: o,
 		slots:   make(chan struct{}, o.MaxHandshakes),
 		ready:   make(chan net.Conn),
+	}
+	if err := l.SetConfig(config); err != nil {
+		return nil, err
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	context.AfterFunc(l.ctx, l.handshakes.end)
