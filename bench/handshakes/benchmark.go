@@ -154,7 +154,7 @@ func (b *benchmark) measureCase(ctx context.Context, c benchCase, servers []kind
 	r = &caseResult{Case: c.String(), Limit: c.limit(), engines: c.engines, resumed: c.resumed}
 	var clients []*client
 	for _, k := range servers {
-		if k.bypass && !c.resumed { // as without
+		if !c.resumed && (k.bypass || k.isPlain()) { // as without; as in a resumption
 			continue
 		}
 		p, err := b.startServer(k, c)
@@ -195,6 +195,7 @@ func (b *benchmark) measureCase(ctx context.Context, c benchCase, servers []kind
 	for i := range r.Servers {
 		r.Servers[i].finish(&r.Servers[0])
 	}
+	r.addFloor()
 	return r, nil
 }
 

@@ -24,19 +24,27 @@ var engineKinds = []kind{
 	{name: "listen native, session ID, WriteLast", bind: withNativeListener, sessionID: true, writesLast: true},
 	{name: nginxName, bind: nginxProgram, sessionID: true},
 	{name: libsslName, bind: libsslProgram, sessionID: true},
+	{name: plainGoName, bind: plainGo},
+	{name: plainCName, bind: plainC},
 }
 
 const (
-	nginxName  = "nginx, session ID"
-	libsslName = "libssl, session ID"
+	nginxName   = "nginx, session ID"
+	libsslName  = "libssl, session ID"
+	plainGoName = "TCP alone, Go"
+	plainCName  = "TCP alone, C"
 )
 
 // mechanism is how the clients of a server resume.
 func (k kind) mechanism() string {
-	if k.sessionID {
+	switch {
+	case k.isPlain():
+		return "none"
+	case k.sessionID:
 		return "session-id"
+	default:
+		return "ticket"
 	}
-	return "ticket"
 }
 
 // request is what the clients of a server send.
@@ -48,7 +56,9 @@ func (k kind) request() string {
 }
 
 // isProgram tells whether a server is a program that can't be asked for a sample.
-func (k kind) isProgram() bool { return k.bind == nginxProgram || k.bind == libsslProgram }
+func (k kind) isProgram() bool {
+	return k.bind == nginxProgram || k.bind == libsslProgram || k.bind == plainC
+}
 
 // isMissing tells whether an error says that a server's program is not there.
 func isMissing(err error) bool { return errors.Is(err, errNoNginx) || errors.Is(err, errNoLibssl) }
@@ -80,7 +90,7 @@ func (b *benchmark) startNginx(p *serverProcess, setup serverSetup) error {
 }
 
 func (b *benchmark) startLibssl(p *serverProcess, setup serverSetup) error {
-	command, err := b.libsslServer(setup)
+	command, err := b.libsslServer(p.kind, setup)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ const (
 	bareNative         // package native alone
 	nginxProgram
 	libsslProgram
+
+	plainGo // no TLS, but as many reads and writes
+	plainC
 )
 
 type storeKind int
@@ -112,6 +115,8 @@ func (k kind) listen(config *tls.Config, cache *reprise.Cache) (net.Listener, er
 		if err := stdtls.Attach(config, cache); err != nil {
 			return nil, err
 		}
+	case plainGo:
+		return listen.Socket("tcp", address)
 	default:
 	}
 	return tls.Listen("tcp", address, config)

@@ -31,7 +31,8 @@ func (b *benchmark) compile(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	compiler := exec.Command("cc", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", program, "-x", "c", "-", "-lssl", "-lcrypto")
+	arguments := append([]string{"-O2", "-D_GNU_SOURCE", "-pthread", "-o", program}, plainLengths()...)
+	compiler := exec.Command("cc", append(arguments, "-x", "c", "-", "-lssl", "-lcrypto")...)
 	compiler.Stdin = strings.NewReader(string(source))
 	output, err := compiler.CombinedOutput()
 	switch {
@@ -64,18 +65,21 @@ func encodePEM(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// libsslServer returns the command of a server of libssl, which prints its port.
-func (b *benchmark) libsslServer(setup serverSetup) (*exec.Cmd, error) {
+// libsslServer returns the command of a server of libssl, or of one in C without TLS, which prints its port.
+func (b *benchmark) libsslServer(k kind, setup serverSetup) (*exec.Cmd, error) {
 	program, err := b.compile("server")
 	if err != nil {
 		return nil, err
+	}
+	threads := strconv.Itoa(b.concurrency)
+	if k.isPlain() {
+		return exec.Command(program, threads), nil
 	}
 	folder, err := b.writePEM(setup)
 	if err != nil {
 		return nil, err
 	}
-	return exec.Command(program, filepath.Join(folder, "chain.pem"), filepath.Join(folder, "key.pem"),
-		strconv.Itoa(b.concurrency)), nil
+	return exec.Command(program, threads, filepath.Join(folder, "chain.pem"), filepath.Join(folder, "key.pem")), nil
 }
 
 // A libsslClient is a process that makes connections to one server.

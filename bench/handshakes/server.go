@@ -113,6 +113,7 @@ type server struct {
 
 	closesFirst bool
 	writesLast  bool
+	isPlain     bool
 
 	mu     sync.Mutex
 	served int
@@ -128,10 +129,10 @@ func newServer(setup serverSetup) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{closesFirst: setup.ClosesFirst, writesLast: k.writesLast}
+	s := &server{closesFirst: setup.ClosesFirst, writesLast: k.writesLast, isPlain: k.isPlain()}
 	s.grown = sync.NewCond(&s.mu)
 	var cache *reprise.Cache
-	if k.bind != stateless {
+	if k.bind != stateless && !k.isPlain() {
 		if cache, err = s.newCache(k, setup); err != nil {
 			return nil, err
 		}
@@ -222,18 +223,27 @@ func (s *server) accept() {
 // exchange echoes a byte, waits for the client's close_notify if that comes first, and closes the connection. What fails, the
 // client tells.
 func (s *server) exchange(conn net.Conn) {
-	var b [1]byte
-	if _, err := conn.Read(b[:]); err == nil {
-		s.write(conn, b[:])
-		if !s.closesFirst {
-			conn.Read(b[:]) //nolint:errcheck // see above
-		}
+	if s.isPlain {
+		exchangePlain(conn)
+	} else {
+		s.echo(conn)
 	}
 	conn.Close()
 	s.mu.Lock()
 	s.served++
 	s.mu.Unlock()
 	s.grown.Signal()
+}
+
+func (s *server) echo(conn net.Conn) {
+	var b [1]byte
+	if _, err := conn.Read(b[:]); err != nil {
+		return
+	}
+	s.write(conn, b[:])
+	if !s.closesFirst {
+		conn.Read(b[:]) //nolint:errcheck // the client tells
+	}
 }
 
 // write writes the echo, which is the last of the data if the server closes first.

@@ -1,10 +1,11 @@
 // A client that resumes TLS 1.2 sessions by session ID or by ticket, which the client of crypto/tls can only do by ticket.
 //
-//   client PORT ROOT.pem ticket|session-id SESSIONS THREADS REQUEST
+//   client PORT ROOT.pem ticket|session-id|none SESSIONS THREADS REQUEST
 //
 // It reads lines "CONNECTIONS RESUMED" and answers each with "ok", or with what went wrong, once so many connections were
 // made, each of which must be resumed if RESUMED is 1 and must not be if it is 0. A connection is the request, a response of
-// at least one byte, the server's close_notify, and the end of the stream.
+// at least one byte, the server's close_notify, and the end of the stream. With none there is no TLS, only reads and writes of the
+// lengths that those of a resumption have, which are given when it is compiled.
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -43,11 +44,51 @@ static const char *exchange(SSL *ssl) {
   return NULL;
 }
 
-static const char *connect_once(int slot) {
+static int read_all(int fd, int n) {
+  char buffer[4096];
+  while (n > 0) {
+    ssize_t got = read(fd, buffer, n);
+    if (got <= 0) return 0;
+    n -= got;
+  }
+  return 1;
+}
+
+static int write_all(int fd, int n) {
+  static const char zeros[4096];
+  return write(fd, zeros, n) == n;
+}
+
+static const char *exchange_plain(int fd) {
+  char byte;
+  if (!write_all(fd, HELLO) || !read_all(fd, FLIGHT)) return "first flight";
+  if (!write_all(fd, FINISHED) || !write_all(fd, RECORD)) return "second flight";
+  if (!read_all(fd, 2 * RECORD) || read(fd, &byte, 1) != 0) return "end of the stream";
+  return NULL;
+}
+
+static int dial(void) {
   int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-  SSL *ssl = SSL_new(context);
-  const char *wrong;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+static const char *connect_plain(void) {
+  int fd = dial();
+  const char *wrong = fd < 0 ? "connect" : exchange_plain(fd);
+  close(fd);
+  return wrong;
+}
+
+static const char *connect_once(int slot) {
+  int fd;
+  SSL *ssl;
+  const char *wrong;
+  if (context == NULL) return connect_plain();
+  fd = dial();
+  ssl = SSL_new(context);
   SSL_set_fd(ssl, fd);
   SSL_set_tlsext_host_name(ssl, "bench.example");
   if (resumed) {
@@ -55,7 +96,7 @@ static const char *connect_once(int slot) {
     SSL_set_session(ssl, session[slot]);
     pthread_mutex_unlock(&mutex);
   }
-  wrong = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? exchange(ssl) : "connect";
+  wrong = fd < 0 ? "connect" : exchange(ssl);
   if (wrong == NULL) {
     SSL_SESSION *last = SSL_get1_session(ssl);
     pthread_mutex_lock(&mutex);
@@ -93,6 +134,14 @@ static void connect_all(void) {
   fflush(stdout);
 }
 
+static int use_tls(const char *root) {
+  context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+  return SSL_CTX_load_verify_file(context, root) == 1 && SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION) == 1 &&
+         SSL_CTX_set_cipher_list(context, "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256") == 1 &&
+         SSL_CTX_set1_groups_list(context, "X25519:P-256") == 1;
+}
+
 int main(int argc, char **argv) {
   if (argc != 7) return 2;
   signal(SIGPIPE, SIG_IGN);
@@ -104,12 +153,7 @@ int main(int argc, char **argv) {
   request = argv[6];
   session = calloc(sessions, sizeof *session);
 
-  context = SSL_CTX_new(TLS_client_method());
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-  if (SSL_CTX_load_verify_file(context, argv[2]) != 1 ||
-      SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION) != 1 ||
-      SSL_CTX_set_cipher_list(context, "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256") != 1 ||
-      SSL_CTX_set1_groups_list(context, "X25519:P-256") != 1) {
+  if (strcmp(argv[3], "none") != 0 && !use_tls(argv[2])) {
     ERR_print_errors_fp(stderr);
     return 1;
   }
