@@ -32,34 +32,52 @@ func (c *Cache) find(id SessionID, external func() context.Context, ahead *prefe
 	if c.GetCallback() == nil {
 		return f, Unknown
 	}
-	f.external = true
-	var session *Session
-	var err error
+	ctx := external()
+	var a answer
 	if ahead != nil {
-		f.since = ahead.since
-		session, err = ahead.wait(external())
-	} else {
-		session, err = c.get(external(), id)
+		a = ahead.wait(ctx)
 	}
-	if session != nil && c.internal.residents.notedSince(session.residence.tag, f.since) {
-		// The notice may have been of the put, and not of a removal: a second look will tell.
-		f.since = c.internal.moment(&id)
-		session, err = c.get(external(), id)
+	if ahead == nil || c.isNoted(&a) {
+		a = c.ask(ctx, id)
 	}
+	f.external, f.since = true, a.since
 	switch {
-	case err != nil:
-		return f, storeReason(err)
-	case session == nil:
+	case a.err != nil:
+		return f, storeReason(a.err)
+	case a.session == nil:
 		if doubted != nil {
 			c.Forget(id)
 		}
 		return f, Unknown
-	}
-	if c.internal.removedSince(&id, f.since.mark) || c.internal.residents.notedSince(session.residence.tag, f.since) {
+	case c.internal.removedSince(&id, a.since.mark) || c.isNoted(&a):
 		return f, Unknown
 	}
-	f.session = session
+	f.session = a.session
 	return f, Resumed
+}
+
+// An answer is what the get callback has returned, at most one of the two, and the moment when it was called.
+type answer struct {
+	since   moment
+	session *Session
+	err     error
+}
+
+// ask calls the get callback.
+func (c *Cache) ask(ctx context.Context, id SessionID) (a answer) {
+	for range 2 {
+		a.since = c.internal.moment(&id)
+		a.session, a.err = c.get(ctx, id)
+		if !c.isNoted(&a) {
+			break
+		} // else the notice may have been of the put, and not of a removal: a second look will tell
+	}
+	return a
+}
+
+// isNoted reports whether there was a notice of the session that the callback has returned, since it was called.
+func (c *Cache) isNoted(a *answer) bool {
+	return a.session != nil && c.internal.residents.notedSince(a.session.residence.tag, a.since)
 }
 
 // resident returns the session id of the internal cache, nil if there is none or the mode has it left alone. It is

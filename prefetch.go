@@ -33,40 +33,38 @@ func (n *Connection) prefetchBehind(id SessionID) {
 	}
 }
 
-// A prefetch is a call of the get callback for an ID that Lookup has not come to yet.
+// A prefetch is what the get callback was asked for an ID that Lookup has not come to yet.
 type prefetch struct {
-	since   moment        // when it began
-	done    chan struct{} // closed when it has ended
-	session *Session
-	err     error
+	done   chan struct{} // closed when there is an answer
+	answer answer
 }
 
 // prefetch begins one. It counts as a lookup.
 func (n *Connection) prefetch(id SessionID) {
-	p := &prefetch{since: n.cache.internal.moment(&id), done: make(chan struct{})}
 	if n.prefetches == nil {
 		n.prefetches = make(map[SessionID]*prefetch)
 	}
+	p := &prefetch{done: make(chan struct{})}
 	n.prefetches[id] = p
 	n.lookups++
 	ctx := n.lookupContext()
 	go func() {
 		defer close(p.done)
-		p.session, p.err = n.cache.get(ctx, id)
+		p.answer = n.cache.ask(ctx, id)
 	}()
 }
 
-// wait returns what the callback has returned, or an error if it has returned nothing when ctx is done.
-func (p *prefetch) wait(ctx context.Context) (*Session, error) {
+// wait returns the answer, or an error if there is none when ctx is done.
+func (p *prefetch) wait(ctx context.Context) answer {
 	select {
 	case <-p.done:
-		return p.session, p.err
+		return p.answer
 	default:
 	}
 	select {
 	case <-p.done:
-		return p.session, p.err
+		return p.answer
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return answer{err: ctx.Err()}
 	}
 }

@@ -268,10 +268,34 @@ func TestNoticeVoidsWhatWasAskedAhead(t *testing.T) {
 		conn.Expect(idsOf(sessions))
 		store.afterCall(slow(trip), "get")
 		expectLookup(t, conn, sessions[0], reprise.Resumed, trip)
+		synctest.Wait() // all have their answers
 		store.drop(t, a, sessions[1])
 		store.tell(reprise.NoticeRemoved, b.Keys().StoreKeys(sessions[2].ID())[0]) // that was of its put
 		expectLookup(t, conn, sessions[1], reprise.Unknown, trip)
 		expectLookup(t, conn, sessions[2], reprise.Resumed, trip)
+	})
+}
+
+// TestNoticesOfPutsDuringLookups: second looks are made at the same time, too. A client that comes back at once makes them likely.
+func TestNoticesOfPutsDuringLookups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, a, b := fleet(t)
+		sessions := []*reprise.Session{a.full(false), a.full(false), a.full(false)}
+		a.flush()
+		conn, err := b.Accept(t.Context(), anyInfo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Expect(idsOf(sessions))
+		store.afterCall(slow(trip), "get")
+		time.AfterFunc(trip/2, func() {
+			for _, session := range sessions {
+				store.tell(reprise.NoticeRemoved, b.Keys().StoreKeys(session.ID())[0])
+			}
+		})
+		expectLookup(t, conn, sessions[0], reprise.Resumed, 2*trip)
+		expectLookup(t, conn, sessions[1], reprise.Resumed, 0)
+		expectLookup(t, conn, sessions[2], reprise.Resumed, 0)
 	})
 }
 

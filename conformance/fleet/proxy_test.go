@@ -85,16 +85,33 @@ func (n *network) connect(client net.Conn) {
 	delete(n.conns, server)
 }
 
+// A piece is bytes that have arrived together.
+type piece struct {
+	bytes []byte
+	at    time.Time
+}
+
 // carry carries bytes one way, until the connection ends.
 func (n *network) carry(client, from, to net.Conn) {
-	defer from.Close()
-	defer to.Close()
-	buf := make([]byte, 32<<10)
-	for {
-		got, err := from.Read(buf)
-		if err != nil {
-			return
+	pieces := make(chan piece, 16)
+	go func() {
+		defer close(pieces)
+		for {
+			buf := make([]byte, 32<<10)
+			got, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			pieces <- piece{buf[:got], time.Now()}
 		}
+	}()
+	defer func() {
+		from.Close()
+		to.Close()
+		for range pieces { // let the reader end
+		}
+	}()
+	for p := range pieces {
 		n.mu.Lock()
 		does, ends := n.does, n.ends
 		n.mu.Unlock()
@@ -102,14 +119,14 @@ func (n *network) carry(client, from, to net.Conn) {
 		case does.holds:
 			<-ends
 		case does.delays > 0 && to == client:
-			time.Sleep(does.delays)
+			time.Sleep(time.Until(p.at.Add(does.delays)))
 		case does.answers != "" && from == client:
 			if _, err := client.Write([]byte(does.answers)); err != nil {
 				return
 			}
 			continue
 		}
-		if _, err := to.Write(buf[:got]); err != nil {
+		if _, err := to.Write(p.bytes); err != nil {
 			return
 		}
 	}
