@@ -65,8 +65,9 @@ type StoreOptions struct {
 // # Clocks
 //
 // Stores are told lifetimes, not times. A session's own times are those of the node that made it, so on a node whose
-// clock is ahead it ends earlier by the difference. Clocks may differ by an hour: a session that was made further in the
-// future does not resume.
+// clock is ahead it ends earlier by the difference, and on one whose clock is behind and that has it in its internal cache later.
+// Clocks may differ by an hour: a session that was made further in the future does not resume. Early data are refused from a difference
+// of 10 seconds on, where it can be seen ([Cache.MayAcceptEarlyData]).
 type StoreBinding struct {
 	cache      *Cache
 	store      Store

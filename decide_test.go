@@ -563,3 +563,35 @@ func TestUnconfirmedPerSource(t *testing.T) {
 		t.Error("a high bound keeps nothing")
 	}
 }
+
+// TestMayAcceptEarlyData: not without a take that holds everywhere, and not with a session whose age can't be told.
+func TestMayAcceptEarlyData(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	p := anyParams()
+	p.MaxEarlyData = 1
+	session, without := s.fullWith(anyInfo, p), s.full()
+	if s.MayAcceptEarlyData(session) {
+		t.Error("accepted without a take callback")
+	}
+	s.SetTakeCallback(func(context.Context, *reprise.Session) (bool, error) { return true, nil })
+	made := s.now
+	for _, test := range []struct {
+		passed time.Duration
+		want   bool
+	}{
+		{-5 * time.Minute, false},
+		{-10*time.Second - time.Millisecond, false},
+		{-10 * time.Second, true},
+		{0, true},
+		{5 * time.Minute, true},
+	} {
+		s.now = made.Add(test.passed)
+		if s.MayAcceptEarlyData(session) != test.want {
+			t.Errorf("%v after it was made: want %v", test.passed, test.want)
+		}
+		if s.MayAcceptEarlyData(without) {
+			t.Error("accepted with a session that was not made for them")
+		}
+		s.expectOffer(without, reprise.Resumed)
+	}
+}

@@ -39,11 +39,12 @@ type node struct {
 	received []string
 }
 
-// newCache returns a cache and what binds it to a store.
-func newCache(t *testing.T, keys *reprise.FleetKeys, store reprise.Store) (*reprise.Cache, *reprise.StoreBinding) {
+// newCache returns a cache, whose clock is ahead of the real time, and what binds it to a store.
+func newCache(t *testing.T, keys *reprise.FleetKeys, store reprise.Store, ahead time.Duration) (*reprise.Cache, *reprise.StoreBinding) {
 	t.Helper()
 	cache, err := reprise.New(reprise.Options{
 		Keys:          keys,
+		Now:           func() time.Time { return time.Now().Add(ahead) },
 		LookupTimeout: 2 * time.Second, // a busy machine is no slow store
 		Logger:        slog.New(slog.DiscardHandler),
 	})
@@ -79,8 +80,14 @@ type setup func(*tls.Config, *quic.Config)
 
 func newNode(t *testing.T, keys *reprise.FleetKeys, store reprise.Store, change ...setup) *node {
 	t.Helper()
+	return newNodeAt(t, 0, keys, store, change...)
+}
+
+// newNodeAt returns a node whose clock is ahead of the real time.
+func newNodeAt(t *testing.T, ahead time.Duration, keys *reprise.FleetKeys, store reprise.Store, change ...setup) *node {
+	t.Helper()
 	n := &node{t: t}
-	n.cache, n.binding = newCache(t, keys, store)
+	n.cache, n.binding = newCache(t, keys, store, ahead)
 	config, transport := serverConfig(t, n.cache, alpn), &quic.Config{Allow0RTT: true}
 	for _, f := range change {
 		f(config, transport)
@@ -190,9 +197,11 @@ func connect(t *testing.T, addr string, session *tls.ClientSessionState, text st
 	defer func() { _ = conn.CloseWithError(0, "") }()
 	err = echo(ctx, conn, text)
 	if errors.Is(err, quic.Err0RTTRejected) {
-		if conn, err = conn.NextConnection(ctx); err != nil {
-			return v, err
+		next, nextErr := conn.NextConnection(ctx)
+		if nextErr != nil {
+			return v, nextErr
 		}
+		conn = next
 		err = echo(ctx, conn, text)
 	}
 	if err != nil {

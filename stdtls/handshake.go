@@ -123,7 +123,7 @@ func (h *handshake) newSession(cs *tls.ConnectionState, state *tls.SessionState)
 	if err != nil {
 		return nil, err
 	}
-	if state.EarlyData && h.mayUseEarlyData() {
+	if state.EarlyData && h.mayMakeEarlyData() {
 		p.MaxEarlyData = maxEarlyDataQUIC
 	}
 	return h.connection.NewSession(p, cs.VerifiedChains)
@@ -132,9 +132,9 @@ func (h *handshake) newSession(cs *tls.ConnectionState, state *tls.SessionState)
 // maxEarlyDataQUIC is the max_early_data_size of every QUIC ticket that allows early data (RFC 9001, section 4.6.1).
 const maxEarlyDataQUIC = 0xffffffff
 
-// mayUseEarlyData tells whether a session may carry early data. crypto/tls takes none over TCP, and a replay is
+// mayMakeEarlyData tells whether a new session may carry early data. crypto/tls takes none over TCP, and a replay is
 // prevented by nothing but the take of the session, everywhere and for good.
-func (h *handshake) mayUseEarlyData() bool {
+func (h *handshake) mayMakeEarlyData() bool {
 	promise := h.connection.Cache().TakePromise()
 	return h.isQUIC && promise.Atomic && promise.Durable
 }

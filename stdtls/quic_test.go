@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/stdtls"
@@ -176,6 +177,36 @@ func TestQUICTicketWithoutEarlyData(t *testing.T) {
 		c.sessions.session = session
 		if r := handshakeQUICWith(t, client, server, tls.QUICSessionTicketOptions{}); !r.resumed || r.earlyData {
 			t.Errorf("%+v, want a resumption without early data", r)
+		}
+	}
+}
+
+// TestQUICEarlyDataOfTheFuture: of a session that was made in the future of the cache's clock nobody can tell how old it is. It resumes.
+func TestQUICEarlyDataOfTheFuture(t *testing.T) {
+	for _, test := range []struct {
+		ahead     time.Duration // the clock of who made the session
+		earlyData bool
+	}{
+		{5 * time.Minute, false},
+		{10*time.Second + time.Millisecond, false},
+		{10 * time.Second, true},
+		{0, true},
+		{-5 * time.Minute, true}, // it looks older than it is
+	} {
+		now := time.Now()
+		cache := newCache(t, reprise.Options{Now: func() time.Time { return now }})
+		cache.SetTakeCallback(newExternalCache(cache).take)
+		c, client, server := quicConfigs(t, cache)
+		now = now.Add(test.ahead)
+		handshakeQUIC(t, client, server, nil)
+		session := c.sessions.session
+		now = now.Add(-test.ahead)
+		if r := handshakeQUIC(t, client, server, nil); !r.resumed || r.earlyData != test.earlyData {
+			t.Errorf("made %v ahead: %+v, want a resumption with early data %v", test.ahead, r, test.earlyData)
+		}
+		c.sessions.session = session
+		if r := handshakeQUIC(t, client, server, nil); r.resumed || r.earlyData {
+			t.Errorf("made %v ahead, and offered again: %+v", test.ahead, r)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (h *handshake) paramsOf(cs *tls.ConnectionState, state *tls.SessionState) (
 // stateOf returns s as crypto/tls wants it: with today's verified chains of the client certificate, and with early data
 // only where it may be used. Each call returns another state, because QUIC stacks change it.
 func (h *handshake) stateOf(s *reprise.Session) (*tls.SessionState, error) {
-	earlyData := s.MaxEarlyData() > 0 && h.mayUseEarlyData()
+	earlyData := h.isQUIC && h.connection.Cache().MayAcceptEarlyData(s)
 	state, err := contentOf(s)
 	if err != nil {
 		return opaqueState(s, earlyData)
