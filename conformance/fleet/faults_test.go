@@ -27,8 +27,6 @@ type fault struct {
 	// old is what becomes of a session that was made before the fault, at the node that has not got it; it is not looked at if
 	// this is empty.
 	old string
-	// connections are how many more the nodes may have to the store afterwards.
-	connections int
 }
 
 // TestFaults: whatever happens to the store, no handshake of two nodes fails, or takes longer than the lookup deadline allows; soon
@@ -83,7 +81,7 @@ func happens(t *testing.T, c *control, f fault) {
 	if after.resumed == 0 {
 		t.Error("no session was resumed afterwards")
 	}
-	s.close(f.connections)
+	s.close()
 }
 
 // long returns d, or more if the long forms of the tests are asked for.
@@ -244,7 +242,7 @@ func slotsMoved(t *testing.T) fault {
 	}
 	return fault{
 		store: c.URL(), begin: begin, end: func() { must(t, <-done) },
-		lasts: 2 * time.Second, old: "resumed", connections: len(c.Nodes),
+		lasts: 2 * time.Second, old: "resumed",
 	}
 }
 
@@ -265,6 +263,6 @@ func failedOver(t *testing.T) fault {
 	}
 	return fault{
 		store: c.URL(), begin: c.Nodes[0].Kill, end: end,
-		lasts: 2 * time.Second, counted: []string{"errors", "timeouts"}, connections: len(c.Nodes),
+		lasts: 2 * time.Second, counted: []string{"errors", "timeouts"},
 	}
 }
