@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"context"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,6 +51,49 @@ func BenchmarkNotice(b *testing.B) {
 	}
 	b.ReportMetric(float64((cpuTime(b)-begun).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(binding.Stats().Notices)/float64(b.N), "notices/op")
+}
+
+// BenchmarkReach measures how long it takes from the call that removes a session, or revokes a lineage, until another node does not resume
+// it any more.
+func BenchmarkReach(b *testing.B) {
+	for name, op := range map[string]func(b *testing.B, from, to *node) (took time.Duration){
+		"removal":    reachByRemoval,
+		"revocation": reachByRevocation,
+	} {
+		b.Run(name, func(b *testing.B) {
+			nodes := newFleet(b, redistest.Start(b).URL())
+			var took []time.Duration
+			for b.Loop() {
+				took = append(took, op(b, nodes[0], nodes[1]))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+			b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "max-ms")
+		})
+	}
+}
+
+func reachByRemoval(_ *testing.B, from, to *node) time.Duration {
+	s := from.full()
+	to.resumes(s, reprise.Resumed)
+	begun := time.Now()
+	from.Remove(s)
+	to.loses(s)
+	return time.Since(begun)
+}
+
+func reachByRevocation(b *testing.B, from, to *node) time.Duration {
+	time.Sleep(60 * time.Millisecond) // so that it is not the second in 50 ms
+	s := from.full()
+	to.resumes(s, reprise.Resumed)
+	begun := time.Now()
+	if err := from.binding.Revoke(b.Context(), reprise.RevokeSession(s)); err != nil {
+		b.Fatal(err)
+	}
+	for to.resume(s) == reprise.Resumed {
+		time.Sleep(50 * time.Microsecond)
+	}
+	return time.Since(begun)
 }
 
 func cpuTime(b *testing.B) time.Duration {
