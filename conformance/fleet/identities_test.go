@@ -61,13 +61,19 @@ func TestIdentitiesInOneRoundTrip(t *testing.T) {
 		ln    net.Listener
 		trips time.Duration
 	}{{"listen", withListener, 1}, {"stdtls", withAttach, 5}} {
-		before := n.binding.Stats().Gets
-		took := offer(t, test.ln.Addr().String(), hello)
+		var took time.Duration
+		for range 3 { // the machine may be busy
+			before := n.binding.Stats().Gets
+			took = offer(t, test.ln.Addr().String(), hello)
+			if gets := n.binding.Stats().Gets - before; gets != 5 {
+				t.Errorf("%s: %d gets, want 5", test.name, gets)
+			}
+			if took < (test.trips+1)*trip {
+				break
+			}
+		}
 		if took < test.trips*trip || took >= (test.trips+1)*trip {
 			t.Errorf("%s: the answer took %v, want %d round trips of %v", test.name, took, test.trips, trip)
-		}
-		if gets := n.binding.Stats().Gets - before; gets != 5 {
-			t.Errorf("%s: %d gets, want 5", test.name, gets)
 		}
 	}
 }
