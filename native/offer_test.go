@@ -3,7 +3,11 @@ package native_test
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/internal/certtest"
@@ -60,4 +64,58 @@ func TestWhatNamesTheSession(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A recorded connection keeps what is written.
+type recorded struct {
+	net.Conn
+	output []byte
+}
+
+func (c *recorded) Write(b []byte) (int, error) {
+	c.output = append(c.output, b...)
+	return c.Conn.Write(b)
+}
+
+// TestLifetimeHint: the ticket says how long the session lives, in seconds, and never 0, by which clients such as Java's throw
+// it away (RFC 5077, section 3.3).
+func TestLifetimeHint(t *testing.T) {
+	authority, certificate := certtest.Shared(t)
+	for _, test := range []struct {
+		timeout time.Duration
+		hint    uint32
+	}{
+		{2 * time.Hour, 7200},
+		{90*time.Second + 900*time.Millisecond, 90},
+		{time.Millisecond, 1},
+	} {
+		cache := newCache(t, reprise.Options{})
+		cache.SetTimeout(test.timeout)
+		a, b := tcpPair(t)
+		below := &recorded{Conn: b}
+		client := tls.Client(a, &tls.Config{
+			RootCAs: authority.Pool(), ServerName: "a.example", MaxVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(1),
+		})
+		server := native.Server(below, &tls.Config{Certificates: []tls.Certificate{certificate}}, cache)
+		done := make(chan error, 1)
+		go func() { done <- client.Handshake() }()
+		if err := errors.Join(server.Handshake(), <-done); err != nil {
+			t.Fatal(err)
+		}
+		if hint, ok := lifetimeHint(t, below.output); !ok || hint != test.hint {
+			t.Errorf("timeout %v: lifetime hint %d (%v), want %d", test.timeout, hint, ok, test.hint)
+		}
+	}
+}
+
+// lifetimeHint returns the one of the NewSessionTicket among what a server has written, which is not encrypted.
+func lifetimeHint(t *testing.T, output []byte) (hint uint32, ok bool) {
+	t.Helper()
+	const newSessionTicket = 4
+	for _, record := range records(t, output) {
+		if record[0] == handshakeRecord && record[5] == newSessionTicket {
+			return binary.BigEndian.Uint32(record[9:]), true
+		}
+	}
+	return 0, false
 }
