@@ -76,7 +76,7 @@ func (c Config) launch(tb testing.TB, port int, settings ...string) *Server {
 		lines = append(lines, "requirepass "+c.Password, "masterauth "+c.Password)
 	}
 	s.configure(slices.Concat(lines, s.tlsSettings(port), settings, c.Settings))
-	s.launch()
+	s.Launch()
 	return s
 }
 
@@ -125,7 +125,8 @@ func (s *Server) configure(lines []string) {
 
 func (s *Server) configFile() string { return filepath.Join(s.dir, "redis.conf") }
 
-func (s *Server) launch() {
+// Launch starts the server again after Kill, and does not wait.
+func (s *Server) Launch() {
 	s.tb.Helper()
 	s.command = exec.Command(s.path, append([]string{s.configFile()}, s.mode...)...)
 	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -197,10 +198,10 @@ func (s *Server) Kill() {
 	_ = s.command.Wait()
 }
 
-// Restart starts the server again after Kill, with its data.
+// Restart starts the server again after Kill, with its data, and waits until it answers.
 func (s *Server) Restart() {
 	s.tb.Helper()
-	s.launch()
+	s.Launch()
 	s.await()
 }
 

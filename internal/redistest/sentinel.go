@@ -59,7 +59,7 @@ func (c Config) launchSentinel(tb testing.TB, primary *Server) *Server {
 			"sentinel auth-pass "+SentinelMaster+" "+c.Password)
 	}
 	s.configure(lines)
-	s.launch()
+	s.Launch()
 	return s
 }
 

@@ -142,3 +142,40 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestTemporary checks which errors of Open pass by themselves.
+func TestTemporary(t *testing.T) {
+	t.Parallel()
+	primary := redistest.Config{Password: "password"}.Start(t)
+	replica := redistest.Start(t, "replicaof 127.0.0.1 "+primary.Port(), "masterauth password")
+	cluster := redistest.StartClusterNode(t)
+	gone := redistest.Start(t)
+	gone.Kill()
+	loading := redistest.Start(t, "key-load-delay 20000", "loading-process-events-interval-bytes 1024")
+	for i := range 200 {
+		loading.Command("SET", fmt.Sprint(i), strings.Repeat("x", 2000))
+	}
+	loading.Kill()
+	loading.Launch()
+	cluster.Command("CLUSTER", "FLUSHSLOTS")
+	for _, test := range []struct {
+		name, url string
+		want      bool
+	}{
+		{"gone", gone.URL(), true},
+		{"reads its data", loading.URL(), true},
+		{"a replica", replica.URL(), true},
+		{"a cluster that is not whole", "redis+cluster://" + cluster.Addr, true},
+		{"a wrong password", primary.URLAs("", "wrong"), false},
+		{"no password", "redis://" + primary.Addr, false},
+		{"no cluster", "redis+cluster://:password@" + primary.Addr, false},
+	} {
+		s, err := redisstore.Open(test.url, redisstore.Options{})
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || redisstore.IsTemporary(err) != test.want {
+			t.Errorf("%s: %v: want temporary %v", test.name, err, test.want)
+		}
+	}
+}

@@ -34,14 +34,22 @@ func TestClusterOverTLS(t *testing.T) {
 		testEnough(t, c.All(), url)
 		testNeeded(t, c.All(), url, rule, "+select", "+cluster|shards", "+role")
 	})
-	t.Run("Removals", func(t *testing.T) {
-		testRemovals(t, url, func(name string) {
-			for _, primary := range c.Primaries {
-				_, _ = primary.TryCommand("DEL", name) // which only one does
-			}
-		})
-	})
+	del := func(name string) {
+		for _, s := range c.All() {
+			_, _ = s.TryCommand("DEL", name) // which only one does
+		}
+	}
+	t.Run("Removals", func(t *testing.T) { testRemovals(t, url, del) })
 	t.Run("Revocation", func(t *testing.T) { testRevocation(t, url) })
+
+	nodes := newFleet(t, url)
+	c.Primaries[0].Kill()
+	c.AwaitPromoted(c.Replicas[0])
+	for _, n := range nodes {
+		n.follows(true)
+	}
+	t.Run("RemovalsAfterFailover", func(t *testing.T) { testRemovals(t, url, del) })
+	t.Run("RevocationAfterFailover", func(t *testing.T) { testRevocation(t, url) })
 }
 
 // TestSentinelsOverTLS is servers with TLS that sentinels watch, and users of both that may do what README.md says. In the end the

@@ -19,7 +19,7 @@ func (s *Store) tryPrimaries(ctx context.Context) error {
 		return err
 	}
 	if len(primaries) == 0 {
-		return errors.New("no primary is known")
+		return errNoPrimary
 	}
 	var work sync.WaitGroup
 	errs := make(chan error, len(primaries))
@@ -40,6 +40,8 @@ func (s *Store) tryPrimaries(ctx context.Context) error {
 	}
 	return nil
 }
+
+var errNoPrimary = errors.New("no primary is known")
 
 // trySentinel tries to subscribe at one of the sentinels that answer. Without the right to, the client would ask them all the time
 // which primary there is.

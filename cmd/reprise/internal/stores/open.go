@@ -1,13 +1,11 @@
 package stores
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 
 	"github.com/reprise-tls/reprise"
@@ -63,7 +61,7 @@ func openRedis(u URL, o Options) (reprise.Store, error) {
 		options.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	}
 	store, err := redisstore.Open(u.raw, options)
-	if o.Lazy && unreachable(err) {
+	if o.Lazy && redisstore.IsTemporary(err) {
 		o.Logger.Warn("the store does not answer; connections make full handshakes until it does", "store", u.String(), "error", err)
 		options.Lazy = true
 		store, err = redisstore.Open(u.raw, options)
@@ -72,12 +70,6 @@ func openRedis(u URL, o Options) (reprise.Store, error) {
 		return nil, hint.With(err, "see that the server runs, its version is 6.2 or later, and user and password are right; %s", urlHint)
 	}
 	return store, nil
-}
-
-// unreachable reports whether err may go away by itself: there was no answer. A wrong password is one.
-func unreachable(err error) bool {
-	var network *net.OpError
-	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Close closes a store that has to be closed.
