@@ -255,21 +255,28 @@ func TestRemovalVoidsWhatWasAskedAhead(t *testing.T) {
 	})
 }
 
+// expectingElsewhere begins a connection to a node that offers three sessions of another one, with a store that takes its time.
+func expectingElsewhere(t *testing.T) (*tellingStore, *node, *reprise.Connection, []*reprise.Session) {
+	t.Helper()
+	store, a, b := fleet(t)
+	sessions := []*reprise.Session{a.full(false), a.full(false), a.full(false)}
+	a.flush()
+	conn, err := b.Accept(t.Context(), anyInfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Expect(idsOf(sessions))
+	store.afterCall(slow(trip), "get")
+	return store, b, conn, sessions
+}
+
 // TestNoticeVoidsWhatWasAskedAhead: a notice sends the lookup to the store once more, and to nobody's call but its own.
 func TestNoticeVoidsWhatWasAskedAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, a, b := fleet(t)
-		sessions := []*reprise.Session{a.full(false), a.full(false), a.full(false)}
-		a.flush()
-		conn, err := b.Accept(t.Context(), anyInfo)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn.Expect(idsOf(sessions))
-		store.afterCall(slow(trip), "get")
+		store, b, conn, sessions := expectingElsewhere(t)
 		expectLookup(t, conn, sessions[0], reprise.Resumed, trip)
 		synctest.Wait() // all have their answers
-		store.drop(t, a, sessions[1])
+		store.drop(t, b, sessions[1])
 		store.tell(reprise.NoticeRemoved, b.Keys().StoreKeys(sessions[2].ID())[0]) // that was of its put
 		expectLookup(t, conn, sessions[1], reprise.Unknown, trip)
 		expectLookup(t, conn, sessions[2], reprise.Resumed, trip)
@@ -279,15 +286,7 @@ func TestNoticeVoidsWhatWasAskedAhead(t *testing.T) {
 // TestNoticesOfPutsDuringLookups: second looks are made at the same time, too. A client that comes back at once makes them likely.
 func TestNoticesOfPutsDuringLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, a, b := fleet(t)
-		sessions := []*reprise.Session{a.full(false), a.full(false), a.full(false)}
-		a.flush()
-		conn, err := b.Accept(t.Context(), anyInfo)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn.Expect(idsOf(sessions))
-		store.afterCall(slow(trip), "get")
+		store, b, conn, sessions := expectingElsewhere(t)
 		time.AfterFunc(trip/2, func() {
 			for _, session := range sessions {
 				store.tell(reprise.NoticeRemoved, b.Keys().StoreKeys(session.ID())[0])
