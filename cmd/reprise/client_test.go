@@ -33,6 +33,7 @@ type connectionOf struct {
 	client     string
 	maxVersion string
 	serverName string
+	shown      string
 	accept     string
 	cert       string
 	http1      bool
@@ -46,6 +47,7 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	flags.StringVar(&c.client, "client", "client", "whose sessions to offer")
 	flags.StringVar(&c.maxVersion, "max", "1.3", "highest version of TLS")
 	flags.StringVar(&c.serverName, "servername", "localhost", "name to ask for")
+	flags.StringVar(&c.shown, "shown", "", "name that the server's certificate must have")
 	flags.StringVar(&c.accept, "accept", "*/*", "header of the request")
 	flags.StringVar(&c.cert, "cert", "", "folder with a client certificate")
 	flags.BoolVar(&c.http1, "http1", false, "HTTP/1.1 only")
@@ -101,6 +103,9 @@ func (c connectionOf) config(w *world, abs func(string) string) (*tls.Config, er
 		ServerName:         c.serverName,
 		ClientSessionCache: w.clients[c.client].sessions,
 		MaxVersion:         map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[c.maxVersion],
+	}
+	if c.shown != "" {
+		config.VerifyConnection = func(cs tls.ConnectionState) error { return cs.PeerCertificates[0].VerifyHostname(c.shown) }
 	}
 	if c.cert != "" {
 		dir := abs(c.cert)

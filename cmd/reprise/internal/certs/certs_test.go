@@ -3,7 +3,9 @@ package certs_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/certs"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
+	"github.com/reprise-tls/reprise/internal/certtest"
 )
 
 // pair makes a certificate for names in a folder of its own.
@@ -24,32 +27,70 @@ func pair(t *testing.T, names ...string) certs.Pair {
 	return p
 }
 
-func TestChooseByServerName(t *testing.T) {
-	set, err := certs.Load([]certs.Pair{
-		pair(t, "first.example"), pair(t, "*.example.org"), pair(t, "www.example.org"), pair(t, "WWW.Example.NET"),
+// certificateFor returns the certificate that a server shows to a client of TLS 1.2.
+func certificateFor(t *testing.T, config *tls.Config, serverName string, suites ...uint16) *x509.Certificate {
+	t.Helper()
+	clientSide, serverSide := net.Pipe()
+	defer clientSide.Close()
+	go func() {
+		defer serverSide.Close()
+		_ = tls.Server(serverSide, config).Handshake() // the client tells
+	}()
+	client := tls.Client(clientSide, &tls.Config{
+		ServerName: serverName, CipherSuites: suites, MaxVersion: tls.VersionTLS12, InsecureSkipVerify: true,
 	})
+	if err := client.Handshake(); err != nil {
+		t.Fatalf("for %q: %v", serverName, err)
+	}
+	return client.ConnectionState().PeerCertificates[0]
+}
+
+func configure(t *testing.T, pairs ...certs.Pair) *tls.Config {
+	t.Helper()
+	set, err := certs.Load(pairs)
 	if err != nil {
 		t.Fatal(err)
 	}
+	config := new(tls.Config)
+	set.Configure(config)
+	return config
+}
+
+func TestConfigureByServerName(t *testing.T) {
+	config := configure(t, pair(t, "first.example", "first.example"), pair(t, "*.example.org"), pair(t, "www.example.org"), pair(t, "WWW.Example.NET"))
 	for _, test := range []struct{ serverName, want string }{
 		{"www.example.org", "www.example.org"}, // exact before wildcard
 		{"other.example.org", "*.example.org"},
 		{"WWW.EXAMPLE.ORG.", "www.example.org"},
 		{"www.example.net", "WWW.Example.NET"},
 		{"a.b.example.org", "first.example"}, // a wildcard is for one label
+		{"first.example", "first.example"},
 		{"unknown.example", "first.example"},
 		{"", "first.example"},
 	} {
-		cert, err := set.Choose(&tls.ClientHelloInfo{
-			ServerName:        test.serverName,
-			SupportedVersions: []uint16{tls.VersionTLS13},
-			SignatureSchemes:  []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := cert.Leaf.DNSNames[0]; got != test.want {
+		if got := certificateFor(t, config, test.serverName).DNSNames[0]; got != test.want {
 			t.Errorf("for %q: certificate of %q, want %q", test.serverName, got, test.want)
+		}
+	}
+}
+
+// TestConfigureByKey: of two certificates with one name, a client gets the one that it supports.
+func TestConfigureByKey(t *testing.T) {
+	authority := certtest.NewAuthority(t, "ca")
+	issued := func(c tls.Certificate) certs.Pair {
+		cert, key := certtest.WriteCertificate(t, c)
+		return certs.Pair{Cert: cert, Key: key}
+	}
+	config := configure(t, pair(t, "first.example"),
+		issued(authority.Server(t, "*.example.org", "a.example.org")), issued(authority.ServerRSA(t, "*.example.org", "a.example.org")))
+	for suite, want := range map[uint16]x509.PublicKeyAlgorithm{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: x509.ECDSA,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:   x509.RSA,
+	} {
+		for _, name := range []string{"a.example.org", "b.example.org", ""} {
+			if got := certificateFor(t, config, name, suite); got.PublicKeyAlgorithm != want || name != "" && got.VerifyHostname(name) != nil {
+				t.Errorf("%s, %s: certificate for %v, %v", name, tls.CipherSuiteName(suite), got.DNSNames, got.PublicKeyAlgorithm)
+			}
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (s *server) listen() error {
 		return err
 	}
 	for _, socket := range sockets {
-		l, err := listen.New(socket, s.identity.config(), s.cache, listen.Options{
+		l, err := listen.New(socket, s.identity.current.Load().config, s.cache, listen.Options{
 			Engine:           s.settings.Listening.Engine,
 			NativeHTTP2:      true,
 			HandshakeTimeout: s.settings.Listening.HandshakeTimeout,

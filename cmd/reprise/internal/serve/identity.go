@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/certs"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/config"
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/hint"
+	"github.com/reprise-tls/reprise/listen"
 )
 
 // An identity is the certificates that the server shows and those that it asks for, as they are now.
@@ -20,6 +22,7 @@ type identity struct {
 	protos   []string
 	log      *slog.Logger
 	watcher  *certs.Watcher
+	loading  sync.Mutex
 	current  atomic.Pointer[loaded]
 }
 
@@ -39,7 +42,7 @@ func newIdentity(s *config.Serve, protos []string, log *slog.Logger) (*identity,
 		}
 		s.TLS.Pairs = []certs.Pair{pair}
 	}
-	return id, id.reload()
+	return id, id.reload(nil)
 }
 
 // localNames are the names of a self-signed certificate: those of this host, and the addresses it listens on.
@@ -57,42 +60,49 @@ func localNames(addrs []string) []string {
 	return names
 }
 
-// reload reads the files again. After an error nothing has changed.
-func (id *identity) reload() error {
-	set, err := certs.Load(id.settings.Pairs)
+// reload reads the files again, for listeners to use what is in them. After an error nothing has changed.
+func (id *identity) reload(listeners []*listen.Listener) error {
+	id.loading.Lock()
+	defer id.loading.Unlock()
+	now, err := id.load()
 	if err != nil {
 		return err
 	}
-	config := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: set.Choose,
-		NextProtos:     id.protos,
-		ClientAuth:     id.settings.ClientAuthType,
+	for _, l := range listeners {
+		if err := l.SetConfig(now.config); err != nil {
+			return err
+		}
 	}
+	id.current.Store(now)
+	return nil
+}
+
+// load reads the files.
+func (id *identity) load() (*loaded, error) {
+	set, err := certs.Load(id.settings.Pairs)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: id.protos,
+		ClientAuth: id.settings.ClientAuthType,
+	}
+	set.Configure(config)
 	if len(id.settings.ClientCA) > 0 {
 		if config.ClientCAs, err = certs.LoadPool(id.settings.ClientCA, "--client-ca"); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, leaf := range set.ExpiresBefore(time.Now()) {
 		id.log.Warn("a certificate has expired", "names", leaf.DNSNames, "expired", leaf.NotAfter)
 	}
-	id.current.Store(&loaded{config, set})
-	return nil
-}
-
-// config returns a configuration that always answers with the certificates of the moment.
-func (id *identity) config() *tls.Config {
-	config := id.current.Load().config.Clone()
-	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		return id.current.Load().config, nil
-	}
-	return config
+	return &loaded{config, set}, nil
 }
 
 // reloadCertificates reads the certificates again. If they are bad, they stay as they are.
 func (s *server) reloadCertificates() {
-	if err := s.identity.reload(); err != nil {
+	if err := s.identity.reload(s.listeners); err != nil {
 		s.log.Error("certificates stay as they are", "error", err)
 		return
 	}
