@@ -45,8 +45,9 @@ const (
 	// heapNoise is how many bytes may be in use for this and that: sessions, and what was asked of the node. A connection to a server
 	// of Redis takes 160 kB.
 	heapNoise = 3 << 19
-	// goroutineNoise is how many goroutines may be about to end, or wait on a connection that is kept.
-	goroutineNoise = 3
+	// goroutineNoise is how many goroutines may be about to end, or wait on a connection that is kept, such as to a replica in a cluster
+	// that was not asked before. A connection has two.
+	goroutineNoise = 6
 )
 
 // open starts a site, and returns what its clients see before anything happens.
