@@ -112,7 +112,7 @@ func (s *Session) encodedLength() int {
 	if p.captured != 0 {
 		extensions = capturedLength
 	}
-	return fixed + extensions + int(s.id.length) + int(s.secretLength) + len(p.context) + len(p.serverName) + len(p.alpn) +
+	return fixed + extensions + s.id.length + int(s.secretLength) + len(p.context) + len(p.serverName) + len(p.alpn) +
 		len(p.chain.Value()) + len(p.appData) + len(p.opaque)
 }
 
@@ -128,7 +128,7 @@ func ParseSession(b []byte) (*Session, error) {
 	s.cipherSuite = r.uint16()
 	s.group = r.uint16()
 	s.flags = sessionFlags(r.uint8())
-	s.id.length = uint8(r.copy8(s.id.bytes[:]))
+	s.id.length = r.copy8(s.id.bytes[:])
 	s.secretLength = uint8(r.copy8(s.secret[:]))
 	s.created = r.milliseconds()
 	s.timeout = r.milliseconds()

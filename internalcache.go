@@ -49,7 +49,7 @@ func newInternalCache(limit int) *internalCache {
 	c.limit.Store(int64(limit))
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.index = newIndex()
+		s.index.init()
 		s.cells.free = noSlot
 		s.profiles.index = make(map[profile]slot)
 		s.announcements = make(map[slot]*announcement)
@@ -69,21 +69,23 @@ func (c *internalCache) locate(id *SessionID) (*shard, uint64) {
 // placeOf returns where the cell of a session lies.
 func placeOf(fingerprint uint64, at slot) place { return place{uint8(fingerprint % numShards), at} }
 
-// load reads the session id into dst and reports whether it is there. It does not allocate.
+// load reads the session id into dst and reports whether it is there. It does not allocate, and waits only if somebody
+// else holds the shard's lock. dst is of no use if it is not there.
 func (c *internalCache) load(id *SessionID, dst *Session) bool {
 	s, fingerprint := c.locate(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at := s.index.find(fingerprint, &s.cells, id)
-	if at == noSlot {
-		return false
+	version, ok := s.mu.version()
+	if !ok {
+		return s.lockAndLoad(fingerprint, id, dst)
 	}
-	s.load(at, dst)
-	return true
-}
-
-func (c *internalCache) fingerprint(of *cell) uint64 {
-	return maphash.Bytes(c.seed, of.id.bytes[:of.id.length])
+	at := s.index.find(fingerprint, &s.cells, id)
+	if at != noSlot {
+		s.loadCell(s.cells.at(at), dst)
+		dst.id = *id
+	}
+	if !s.mu.is(version) {
+		return s.lockAndLoad(fingerprint, id, dst)
+	}
+	return at != noSlot
 }
 
 func (c *internalCache) contains(id *SessionID) bool {
@@ -332,7 +334,7 @@ func (c *internalCache) touch(id *SessionID, now milliseconds) {
 	if at == noSlot {
 		return
 	}
-	s.cells.at(at).created = now
+	s.cells.at(at).created.Store(int64(now))
 	var session Session
 	s.load(at, &session)
 	s.takeOrder(at)

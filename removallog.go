@@ -1,14 +1,14 @@
 package reprise
 
+import "sync/atomic"
+
 // A mark is a moment in a shard's removals.
 type mark uint64
 
 // mark returns the present moment for the session id.
 func (c *internalCache) mark(id *SessionID) mark {
 	s, _ := c.locate(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.removals.now
+	return mark(s.removals.now.Load())
 }
 
 func (c *internalCache) removedSince(id *SessionID, since mark) bool {
@@ -37,7 +37,7 @@ func (c *internalCache) endRemoval(id *SessionID) {
 // A removalLog remembers the last removals that concern other holders of a session too, so that a lookup that began
 // before, or meanwhile, does not bring the session back.
 type removalLog struct {
-	now      mark
+	now      atomic.Uint64  // a mark; also read without the lock
 	recent   [256]uint64    // fingerprints; that of removal number n is at n modulo 256
 	underWay map[uint64]int // how many removals of each fingerprint have begun and not ended
 }
@@ -57,16 +57,18 @@ func (l *removalLog) end(fingerprint uint64) {
 }
 
 func (l *removalLog) add(fingerprint uint64) {
-	l.recent[l.now%mark(len(l.recent))] = fingerprint
-	l.now++
+	now := l.now.Load()
+	l.recent[now%uint64(len(l.recent))] = fingerprint
+	l.now.Store(now + 1)
 }
 
 // has reports whether a removal was logged since the mark. It says yes too if that was too long ago to know.
 func (l *removalLog) has(fingerprint uint64, since mark) bool {
-	if l.underWay[fingerprint] > 0 || l.now-since > mark(len(l.recent)) {
+	now := mark(l.now.Load())
+	if l.underWay[fingerprint] > 0 || now-since > mark(len(l.recent)) {
 		return true
 	}
-	for n := since; n < l.now; n++ {
+	for n := since; n < now; n++ {
 		if l.recent[n%mark(len(l.recent))] == fingerprint {
 			return true
 		}

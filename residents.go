@@ -185,10 +185,10 @@ func (c *internalCache) noted(tag storeTag) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cell := s.cells.at(at.slot)
-	if cell.residence.tag != tag || cell.flags&flagSingleUse != 0 { // the former has left meanwhile
+	if storeTag(cell.tag.Load()) != tag || cell.flags()&flagSingleUse != 0 { // the former has left meanwhile
 		return nil
 	}
-	s.removals.add(c.fingerprint(cell))
+	s.removals.add(cell.fingerprint)
 	return c.removeAt(s, at.slot, RemovedElsewhere)
 }
 
@@ -204,8 +204,8 @@ func (c *internalCache) verified(session *Session, since moment) bool {
 	}
 	tag := session.residence.tag
 	c.residents.add(tag, placeOf(fingerprint, at)) // it is not there if the session is older than the binding to the store
-	if cell := s.cells.at(at); cell.residence.tag == tag && !c.residents.notedSince(tag, since) {
-		cell.residence.epoch = since.epoch
+	if cell := s.cells.at(at); storeTag(cell.tag.Load()) == tag && !c.residents.notedSince(tag, since) {
+		cell.epoch.Store(uint32(since.epoch))
 	}
 	return true
 }

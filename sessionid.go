@@ -15,8 +15,9 @@ const MaxSessionIDLength = 32
 // Whoever holds a session ID can offer the session, though not resume it without the secret. It is therefore never
 // printed: String, Format and LogValue write a placeholder. [Cache.Handle] makes a name that is safe to show.
 type SessionID struct {
-	length uint8
 	bytes  [MaxSessionIDLength]byte
+	length int
+	_      [8]byte // copied in steps of 16 bytes that don't overlap, or a processor has to wait before it can hash the copy
 }
 
 // MakeSessionID copies b into a SessionID. It returns an error if b is longer than [MaxSessionIDLength].
@@ -25,12 +26,12 @@ func MakeSessionID(b []byte) (SessionID, error) {
 	if len(b) > MaxSessionIDLength {
 		return id, fmt.Errorf("reprise: session ID of %d bytes, at most %d are allowed", len(b), MaxSessionIDLength)
 	}
-	id.length = uint8(copy(id.bytes[:], b))
+	id.length = copy(id.bytes[:], b)
 	return id, nil
 }
 
 // Len returns the number of bytes of the ID.
-func (id SessionID) Len() int { return int(id.length) }
+func (id SessionID) Len() int { return id.length }
 
 // IsZero reports whether the ID is empty.
 func (id SessionID) IsZero() bool { return id.length == 0 }

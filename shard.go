@@ -1,13 +1,11 @@
 package reprise
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync/atomic"
 
-// A shard is a part of the internal cache with a lock of its own, which the callers of its methods hold, apart from batch.
+// A shard is a part of the internal cache with a lock of its own, which the callers of its methods hold, apart from those of
+// loadCell, lockAndLoad and batch. index, cells and profiles may be read without it.
 type shard struct {
-	mu            sync.Mutex
+	mu            versionLock
 	index         index
 	cells         cells
 	profiles      profiles
@@ -35,11 +33,10 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 		session = nil
 	}
 	c.release(cell.part())
-	fingerprint := c.fingerprint(cell)
-	c.residents.remove(cell.residence.tag, placeOf(fingerprint, at))
-	s.index.remove(fingerprint, at, func(other slot) uint64 { return c.fingerprint(s.cells.at(other)) })
+	c.residents.remove(storeTag(cell.tag.Load()), placeOf(cell.fingerprint, at))
+	s.index.remove(cell.fingerprint, at, s.fingerprint)
 	s.takeOrder(at)
-	if released := s.profiles.release(cell.profile); released != nil {
+	if released := s.profiles.release(slot(cell.profile.Load())); released != nil {
 		c.profileSize.Add(-released.length())
 	}
 	s.cells.release(at)
@@ -49,26 +46,35 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p part, r residence) slot {
 	at := s.cells.allocate()
 	cell := s.cells.at(at)
-	cell.sessionData = session.sessionData
 	profile, isNew := s.profiles.acquire(session.profile)
 	if isNew {
 		c.profileSize.Add(session.profile.length())
 	}
-	cell.profile = profile
-	cell.state = 0
-	cell.residence = r
+	data := session.sessionData
+	data.residence = r
+	cell.store(&data, profile)
+	cell.fingerprint, cell.state = fingerprint, 0
 	if p == unconfirmed {
 		cell.state = cellUnconfirmed
 	}
-	s.index.add(fingerprint, at, func(other slot) uint64 { return c.fingerprint(s.cells.at(other)) })
+	s.index.add(fingerprint, at, s.fingerprint)
 	s.addOrder(orderEntry{expiry: session.expiry(), serial: c.serial.Add(1), slot: at})
 	c.residents.add(r.tag, placeOf(fingerprint, at))
 	return at
 }
 
+func (s *shard) fingerprint(at slot) uint64 { return s.cells.at(at).fingerprint }
+
+// load reads the session of a slot into dst.
 func (s *shard) load(at slot, dst *Session) {
 	cell := s.cells.at(at)
-	dst.sessionData, dst.profile = cell.sessionData, s.profiles.entries[cell.profile].profile
+	s.loadCell(cell, dst)
+	dst.id = cell.sessionID()
+}
+
+// loadCell reads the session of a cell into dst, but for its ID.
+func (s *shard) loadCell(cell *cell, dst *Session) {
+	dst.profile = s.profiles.at(cell.load(&dst.sessionData)).profile.Load()
 }
 
 // entry returns a cell's entry in the order of its part.
@@ -105,9 +111,9 @@ func (s *shard) publish(p part) {
 func (s *shard) batch(from slot) (sessions []*Session, next slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	to := min(from+16*cellsPerChunk, s.cells.unused)
+	to := min(from+16*slotsPerChunk, s.cells.unused)
 	for at := from; at < to; at++ {
-		if s.cells.at(at).id.length > 0 {
+		if s.cells.at(at).idLength.Load() > 0 {
 			session := new(Session)
 			s.load(at, session)
 			sessions = append(sessions, session)
@@ -117,4 +123,17 @@ func (s *shard) batch(from slot) (sessions []*Session, next slot) {
 		return sessions, noSlot
 	}
 	return sessions, to
+}
+
+// lockAndLoad is what internalCache.load does if somebody else holds the lock. It overwrites what that has read.
+func (s *shard) lockAndLoad(fingerprint uint64, id *SessionID, dst *Session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.index.find(fingerprint, &s.cells, id)
+	if at == noSlot {
+		*dst = Session{}
+		return false
+	}
+	s.load(at, dst)
+	return true
 }

@@ -105,7 +105,9 @@ func BenchmarkInternalCacheMemory(b *testing.B) {
 	}
 }
 
-// BenchmarkLookup compares a lookup into the caller's memory with one in a bare map of the same size, in turn.
+// BenchmarkLookup compares a lookup into the caller's memory with one in a bare map of the same size, in turn, and with one in
+// a map that says where in a slice a session lies, which is copied too. The IDs come in random order, each of them once before any
+// comes again, and are ready before the clock runs.
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range internalCacheSizes {
 		cache := fillCache(b, n)
@@ -113,27 +115,95 @@ func BenchmarkLookup(b *testing.B) {
 		for i := range n {
 			bare[sessionID(i)] = uint32(i)
 		}
-		b.Run(fmt.Sprintf("sessions=%d/cache", n), func(b *testing.B) {
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				var s reprise.Session
-				for pb.Next() {
-					raw := sessionID(rand.IntN(n))
-					id, _ := reprise.MakeSessionID(raw[:])
-					if !cache.LookupInto(id, &s) {
-						b.Fatal("session not found")
-					}
-				}
-			})
+		keys, ids := make([][32]byte, n), make([]reprise.SessionID, n)
+		for i, j := range rand.Perm(n) {
+			keys[i] = sessionID(j)
+			ids[i], _ = reprise.MakeSessionID(keys[i][:])
+		}
+		benchmarkLookups(b, n, "cache", func(i int, into *lookupMemory) bool {
+			return cache.LookupInto(ids[i], &into.session)
 		})
-		b.Run(fmt.Sprintf("sessions=%d/map", n), func(b *testing.B) {
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					if _, ok := bare[sessionID(rand.IntN(n))]; !ok {
-						b.Fatal("key not found")
-					}
-				}
-			})
+		benchmarkLookups(b, n, "map", func(i int, _ *lookupMemory) bool {
+			_, ok := bare[keys[i]]
+			return ok
 		})
+		ids = nil
+		sessions := make([][sessionLength]byte, n)
+		for i := range sessions {
+			sessions[i][0] = 1 // now it has memory of its own
+		}
+		benchmarkLookups(b, n, "map-and-copy", func(i int, into *lookupMemory) bool {
+			at, ok := bare[keys[i]]
+			into.bytes = sessions[at]
+			return ok
+		})
+	}
+}
+
+// A lookupMemory is what lookups copy into.
+type lookupMemory struct {
+	session reprise.Session
+	bytes   [sessionLength]byte
+}
+
+// sessionLength is how many bytes a session has.
+const sessionLength = 192
+
+func benchmarkLookups(b *testing.B, n int, name string, lookup func(i int, into *lookupMemory) bool) {
+	b.Run(fmt.Sprintf("sessions=%d/%s", n, name), func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			var into lookupMemory
+			for i := rand.IntN(n); pb.Next(); i++ {
+				if i == n {
+					i = 0
+				}
+				if !lookup(i, &into) {
+					b.Fatal("session not found")
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkAddToFullCache measures the entry of a session that evicts another one.
+func BenchmarkAddToFullCache(b *testing.B) {
+	cache, err := reprise.New(reprise.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	sessions := make([]*reprise.Session, 2*reprise.DefaultSize)
+	for i := range sessions {
+		raw := sessionID(i)
+		id, _ := reprise.MakeSessionID(raw[:])
+		sessions[i], err = reprise.NewSession(reprise.SessionParams{
+			ID: id, Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256, Secret: raw[:],
+			Created: time.Now().Add(time.Duration(rand.IntN(7200)) * time.Second), ServerName: fmt.Sprintf("www%d.example", i%100),
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if err := cache.Add(sessions[i%len(sessions)]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+// BenchmarkAccept measures the beginning of a connection.
+func BenchmarkAccept(b *testing.B) {
+	cache, err := reprise.New(reprise.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := cache.Accept(b.Context(), reprise.ConnectionInfo{ServerName: "www.example"}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
