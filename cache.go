@@ -337,8 +337,8 @@ func (c *Cache) Lookup(id SessionID) *Session {
 	return s
 }
 
-// LookupInto is [Cache.Lookup] into memory of the caller, without allocating. It reports whether the session was found; dst
-// must not be shared with anyone who takes sessions for immutable.
+// LookupInto is [Cache.Lookup] into memory of the caller, without allocating. It reports whether the session was found; if it
+// was not, dst may have lost what it held. dst must not be shared with anyone who takes sessions for immutable.
 func (c *Cache) LookupInto(id SessionID, dst *Session) bool {
 	return c.internal.load(&id, dst)
 }
