@@ -65,7 +65,8 @@ $(LINT):
 	GOWORK=off GOFLAGS= CGO_ENABLED=0 GOBIN="$(CURDIR)/.tools" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	mv .tools/golangci-lint $@
 
-bench: ## run every benchmark, then measure handshakes side by side; BENCHTIME=1s
+bench: ## run every benchmark, then measure handshakes side by side; BENCHTIME=1s; as root, install the Debian packages it needs
+	scripts/install-test-deps.sh bench
 	$(PLAIN) go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m work
 	$(PLAIN) go run ./bench/handshakes
 	$(PLAIN) go run ./bench/handshakes -lookups

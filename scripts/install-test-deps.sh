@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Sees to it that the programs and libraries that the tests use are there. As root on Debian it installs what is missing; else it
-# says what is. With CI set, what is still missing at the end is a failure; without, the tests that need it skip.
+# Sees to it that the programs and libraries that the tests use are there, and with the argument bench those of the benchmarks too. As
+# root on Debian it installs what is missing; else it says what is. With CI set, what is still missing at the end is a failure; without,
+# the tests that need it skip, and the benchmarks leave it out.
 set -euo pipefail
+PATH=$PATH:/usr/sbin # where Debian has nginx
 
 # A program that the tests run, and the Debian package that has it. What the machine has in another way is not
 # installed again. javac stands for a JDK, which runs a .java file as it is.
@@ -18,6 +20,10 @@ needs=(
   "redis-cli redis-tools"
   "tstclnt libnss3-tools"
 )
+
+if [ "${1:-}" = bench ]; then
+  needs+=("nginx nginx")
+fi
 
 # A library that the tests compile C against, by the name that pkg-config knows, and the Debian package that has its headers.
 libraries=(
@@ -43,7 +49,7 @@ missing() {
   done
 }
 
-# install_quietly installs packages and starts none of their services, neither now nor at the next boot: a Redis on its
+# install_quietly installs packages and starts none of their services, neither now nor at the next boot: a Redis or nginx on its
 # usual port is nothing that a test wants. Debian asks policy-rc.d before it starts a service; 101 means no.
 install_quietly() {
   local policy=/usr/sbin/policy-rc.d
@@ -54,9 +60,12 @@ install_quietly() {
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"
-  if [[ " $* " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
-    systemctl --quiet disable redis-server || true
-  fi
+  local service
+  for service in redis-server nginx; do
+    if [[ " $* " == *" $service "* ]] && command -v systemctl >/dev/null; then
+      systemctl --quiet disable "$service" || true
+    fi
+  done
 }
 
 read -r -d '' -a packages < <(missing) || true
@@ -71,10 +80,10 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then
-  echo "Missing for the tests: ${packages[*]}" >&2
+  echo "Missing: ${packages[*]}" >&2
   echo "On Debian, install them with: sudo apt-get install --no-install-recommends ${packages[*]}" >&2
   if [ -n "${CI:-}" ]; then
     exit 1
   fi
-  echo "Tests that need them are skipped." >&2
+  echo "Tests that need them are skipped, and benchmarks leave them out." >&2
 fi
