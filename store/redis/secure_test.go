@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/internal/certtest"
@@ -80,11 +81,23 @@ func TestSentinelsOverTLS(t *testing.T) {
 	t.Run("RevocationAfterFailover", func(t *testing.T) { testRevocation(t, url) })
 }
 
-// testRevocation revokes at one node what another one has.
+// testRevocation revokes at one node what another one has. That is told of each revocation: else it would hear of one a second.
 func testRevocation(t *testing.T, url string) {
 	keys := reprise.RandomFleetKeys()
 	a, b := newRevoker(t, url, keys), newRevoker(t, url, keys)
 	defer a.end()
 	defer b.end()
+	await(t, "a node that follows", func() bool { return b.StoreBinding.Stats().Following })
 	revokes(t, a, b)
+	begun := time.Now()
+	for i := range byte(4) {
+		before := b.StoreBinding.Stats().Revocations
+		if err := a.Revoke(t.Context(), reprise.RevokeContext([]byte{i})); err != nil {
+			t.Fatal(err)
+		}
+		b.hears(before)
+	}
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("four revocations were heard of after %v", took)
+	}
 }
