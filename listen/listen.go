@@ -32,6 +32,7 @@ import (
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/internal/stack"
+	"github.com/reprise-tls/reprise/internal/workers"
 )
 
 // Defaults of [Options].
@@ -74,7 +75,7 @@ type Listener struct {
 	drain  draining
 
 	handshakes handshakes
-	workers    *workers
+	workers    *workers.Pool[net.Conn]
 
 	pending           atomic.Int64
 	completed, failed atomic.Uint64
@@ -116,7 +117,7 @@ func New(inner net.Listener, config *tls.Config, cache *reprise.Cache, o Options
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	context.AfterFunc(l.ctx, l.handshakes.end)
-	l.workers = newWorkers(l.ctx, l.handshake)
+	l.workers = workers.New(l.ctx.Done(), l.handshake)
 	return l, nil
 }
 
@@ -194,7 +195,7 @@ func (l *Listener) serve() {
 func (l *Listener) begin(conn net.Conn) {
 	l.pending.Add(1)
 	l.drain.under.Add(1)
-	l.workers.do(conn)
+	l.workers.Do(conn)
 }
 
 // isTemporary tells whether accepting may succeed later, as after running out of file descriptors.
