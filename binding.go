@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/reprise-tls/reprise/internal/workers"
 )
 
 // Defaults of [StoreOptions].
@@ -108,6 +110,8 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.calls.incarnated = b.incarnated
 	b.calls.logger = c.logger
 	b.calls.ctx = ctx
+	b.calls.waitedFor = make(map[*storeCall]struct{})
+	b.calls.workers = workers.New(ctx.Done(), (*storeCall).run)
 	b.calls.readTimeout = positiveOr(o.ReadTimeout, c.options.LookupTimeout)
 	b.calls.writeTimeout = positiveOr(o.WriteTimeout, DefaultWriteTimeout)
 	b.calls.breaker.ctx = ctx
@@ -122,11 +126,16 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.queue.maxWorkers = positiveOr(o.Writers, DefaultWriters)
 	b.queue.entries = make(map[StoreKey]*writeEntry)
 	b.queue.lookups = make(map[StoreKey]*storeLookup)
+	b.queue.goroutines = workers.New(ctx.Done(), func(w *writeBehind) {
+		defer w.working.Done()
+		w.work()
+	})
 
 	if err := b.setCallbacks(); err != nil {
 		cancel()
 		return nil, err
 	}
+	context.AfterFunc(ctx, b.calls.giveUp)
 	if swapper, ok := s.(Swapper); ok {
 		b.bindRevocations(ctx, swapper)
 	}

@@ -5,19 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/reprise-tls/reprise/internal/guard"
 	"github.com/reprise-tls/reprise/internal/stack"
+	"github.com/reprise-tls/reprise/internal/workers"
 )
 
 // ErrStoreUnavailable is returned by the callbacks of a [StoreBinding] while its store is not asked: because it has failed
 // several times in a row, or because the binding was closed.
 var ErrStoreUnavailable = errors.New("reprise: store unavailable")
 
-// errStorePanicked is the outcome of a call that panicked.
-var errStorePanicked = errors.New("reprise: store panicked")
+// What becomes of a call that panics, or ends its goroutine.
+var (
+	errStorePanicked = errors.New("reprise: store panicked")
+	errStoreExited   = errors.New("reprise: store ended the goroutine")
+)
 
 // maxStoreCalls bounds the calls of a store that run at a time. Only a store that does not return when its context
 // is done gets there.
@@ -34,9 +41,13 @@ type storeCalls struct {
 	writeTimeout time.Duration
 	logger       *slog.Logger
 	ctx          context.Context // ends with the binding
+	workers      *workers.Pool[*storeCall]
 	breaker      breaker
 
-	running  atomic.Int64
+	mu        sync.Mutex
+	running   int                     // calls that have not returned
+	waitedFor map[*storeCall]struct{} // those that have not ended
+
 	calls    [numStoreMethods]atomic.Uint64
 	errors   atomic.Uint64
 	timeouts atomic.Uint64
@@ -70,12 +81,20 @@ type storeRequest struct {
 	value  []byte     // of a swap
 }
 
-// A storeCall is a call under way. Its results may be read when done is closed.
+// A storeCall is a call under way. Its results may be read when done is closed. It is the context that the store is called with,
+// too: done when the call has ended, by the store, at its deadline or with the binding.
 type storeCall struct {
-	done   chan struct{}
+	calls    *storeCalls
+	request  storeRequest
+	ended    func() // if not nil, called before done is closed
+	deadline time.Time
+	timer    *time.Timer
+
 	once   sync.Once
+	done   chan struct{}
 	record []byte // nil if there is none
 	err    error
+	cause  error // why it is done, as a context says
 }
 
 // start makes a call. Reads are refused while the breaker is not closed. ended, if not nil, is called when the call has
@@ -89,38 +108,106 @@ func (c *storeCalls) start(request storeRequest, ended func()) (*storeCall, erro
 
 // startAnyway is start for the breaker's own probe.
 func (c *storeCalls) startAnyway(request storeRequest, ended func()) (*storeCall, error) {
-	if c.ctx.Err() != nil {
-		return nil, ErrStoreUnavailable
-	}
-	if c.running.Add(1) > maxStoreCalls {
-		c.running.Add(-1)
-		return nil, fmt.Errorf("%w: %d calls are under way", ErrStoreUnavailable, maxStoreCalls)
-	}
-	c.calls[request.method].Add(uint64(max(1, len(request.puts))))
 	timeout := c.writeTimeout
 	if request.method.reads() {
 		timeout = c.readTimeout
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, timeout)
-	call := &storeCall{done: make(chan struct{})}
-	end := func(record []byte, err error) {
-		call.once.Do(func() {
-			call.record, call.err = record, c.judge(ctx, request.method, err)
-			if ended != nil {
-				ended()
-			}
-			close(call.done)
-		})
+	call := &storeCall{calls: c, request: request, ended: ended, done: make(chan struct{})}
+	call.deadline = time.Now().Add(timeout) //nolint:forbidigo // of a call, not of a session
+	if err := c.admit(call); err != nil {
+		return nil, err
 	}
-	late := context.AfterFunc(ctx, func() { end(nil, ctx.Err()) })
-	go func() {
-		defer c.running.Add(-1)
-		defer cancel()
-		record, err := c.do(ctx, request)
-		late()
-		end(record, err)
-	}()
+	c.calls[request.method].Add(uint64(max(1, len(request.puts))))
+	call.timer = time.AfterFunc(timeout, call.expire)
+	c.workers.Do(call)
 	return call, nil
+}
+
+// admit notes a call. It refuses those that come after the binding has ended, or when too many run.
+func (c *storeCalls) admit(call *storeCall) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return ErrStoreUnavailable
+	}
+	if c.running == maxStoreCalls {
+		return fmt.Errorf("%w: %d calls are under way", ErrStoreUnavailable, maxStoreCalls)
+	}
+	c.running++
+	c.waitedFor[call] = struct{}{}
+	return nil
+}
+
+// run makes the call, however long that takes.
+func (call *storeCall) run() {
+	defer call.calls.returned()
+	record, err := []byte(nil), errStoreExited
+	defer func() {
+		call.timer.Stop()
+		call.end(record, err, context.Canceled)
+	}()
+	record, err = call.calls.do(call, call.request)
+}
+
+func (c *storeCalls) returned() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+}
+
+// expire ends a call at its deadline.
+func (call *storeCall) expire() { call.end(nil, context.DeadlineExceeded, context.DeadlineExceeded) }
+
+// giveUp ends all calls, with the binding.
+func (c *storeCalls) giveUp() {
+	c.mu.Lock()
+	calls := slices.Collect(maps.Keys(c.waitedFor))
+	c.mu.Unlock()
+	for _, call := range calls {
+		call.end(nil, context.Canceled, context.Canceled)
+	}
+}
+
+// end ends the call, if it has not ended yet.
+func (call *storeCall) end(record []byte, err, cause error) {
+	call.once.Do(func() {
+		call.calls.forget(call)
+		call.record, call.err, call.cause = record, call.calls.judge(call, err), cause
+		if call.ended != nil {
+			call.ended()
+		}
+		close(call.done)
+	})
+}
+
+func (c *storeCalls) forget(call *storeCall) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waitedFor, call)
+}
+
+// Deadline implements [context.Context].
+func (call *storeCall) Deadline() (deadline time.Time, ok bool) { return call.deadline, true }
+
+// Done implements [context.Context].
+func (call *storeCall) Done() <-chan struct{} { return call.done }
+
+// Err implements [context.Context].
+func (call *storeCall) Err() error {
+	select {
+	case <-call.done:
+		return call.cause
+	default:
+		return nil
+	}
+}
+
+// Value implements [context.Context]. Nobody waits for the call after its deadline.
+func (call *storeCall) Value(key any) any {
+	if _, ok := key.(guard.Key); ok {
+		return call.deadline
+	}
+	return nil
 }
 
 // do calls the store. A panic is an error.
@@ -178,25 +265,26 @@ func (c *storeCalls) put(ctx context.Context, puts []StorePut) error {
 }
 
 // judge counts the outcome of a call and returns its error with what it was about. After the deadline every error is that.
-func (c *storeCalls) judge(ctx context.Context, m storeMethod, err error) error {
+func (c *storeCalls) judge(call *storeCall, err error) error {
 	if c.ctx.Err() != nil && err != nil {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) // closed: no fault of the store
 	}
-	if m.reads() {
+	method := call.request.method
+	if method.reads() {
 		c.breaker.record(err)
 	}
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
+	if !time.Now().Before(call.deadline) { //nolint:forbidigo // of a call, not of a session
+		err = context.DeadlineExceeded
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		c.timeouts.Add(1)
 	} else {
 		c.errors.Add(1)
 	}
-	return fmt.Errorf("reprise: store %s: %w", storeMethodNames[m], err)
+	return fmt.Errorf("reprise: store %s: %w", storeMethodNames[method], err)
 }
 
 // storeValues are the values of the store.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/reprise-tls/reprise/internal/workers"
 )
 
 // A writeBehind puts and deletes records behind the handshakes, and keeps what happens to one key in order (design: a
@@ -29,6 +31,7 @@ type writeBehind struct {
 	maxBytes   int
 	maxWorkers int
 	batches    bool // the store is a BatchPutter
+	goroutines *workers.Pool[*writeBehind]
 
 	mu          sync.Mutex
 	entries     map[StoreKey]*writeEntry
@@ -220,7 +223,8 @@ func (w *writeBehind) hire() {
 		return
 	}
 	w.workers++
-	w.working.Go(w.work)
+	w.working.Add(1)
+	w.goroutines.Do(w)
 }
 
 // work writes until nothing is left to do.
@@ -297,7 +301,7 @@ func (w *writeBehind) dequeue() *writeEntry {
 // try makes one attempt at the writes of a turn. A session that has expired in the queue is as good as deleted: alone it makes a
 // delete, of a batch it is left out.
 func (w *writeBehind) try(turn []*writeEntry) error {
-	request := storeRequest{method: storeDelete, key: turn[0].key}
+	request := storeRequest{method: storeDelete, key: turn[0].key, puts: make([]StorePut, 0, len(turn))}
 	now := w.now()
 	for _, e := range turn {
 		put, ok := w.record(e, now)
