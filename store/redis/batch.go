@@ -39,19 +39,15 @@ func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
 	return s.putBy(ctx, byClient)
 }
 
-// putBy puts by several clients at once. A server that does not have the slot of a key any more is no failure: the cluster knows
-// who has.
+// putBy puts by several clients at once.
 func (s *Store) putBy(ctx context.Context, byClient map[rueidis.Client][]reprise.StorePut) error {
 	var work sync.WaitGroup
 	errs := make(chan error, len(byClient))
 	for by, puts := range byClient {
-		work.Go(func() {
-			moved, err := s.putAll(ctx, by, puts)
-			if client, _ := s.connected(); err == nil && len(moved) > 0 {
-				_, err = s.putAll(ctx, client, moved)
-			}
-			errs <- err
-		})
+		if len(byClient) == 1 {
+			return s.putWherever(ctx, by, puts)
+		}
+		work.Go(func() { errs <- s.putWherever(ctx, by, puts) })
 	}
 	work.Wait()
 	for range byClient {
@@ -60,6 +56,15 @@ func (s *Store) putBy(ctx context.Context, byClient map[rueidis.Client][]reprise
 		}
 	}
 	return nil
+}
+
+// putWherever puts by one client. A server that does not have the slot of a key any more is no failure: the cluster knows who has.
+func (s *Store) putWherever(ctx context.Context, by rueidis.Client, puts []reprise.StorePut) error {
+	moved, err := s.putAll(ctx, by, puts)
+	if client, _ := s.connected(); err == nil && len(moved) > 0 {
+		_, err = s.putAll(ctx, client, moved)
+	}
+	return err
 }
 
 // putAll puts by one client, and returns the puts that another server has to do.

@@ -40,6 +40,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/guard"
 )
 
 // DefaultPrefix is what the keys of records begin with unless told otherwise.
@@ -170,10 +171,13 @@ func (s *Store) connected() (rueidis.Client, error) {
 var errNotConnected = errors.New("redisstore: no server was reached yet")
 
 // await runs f on a goroutine of its own, so that the caller is let go when ctx is done: while the client connects for
-// one call, others wait for it and do not look at their contexts.
+// one call, others wait for it and do not look at their contexts. A binding sees to that itself.
 func await[T any](ctx context.Context, f func() T) (answer T, err error) {
 	if err := ctx.Err(); err != nil {
 		return answer, err
+	}
+	if guard.Holds(ctx) {
+		return f(), nil
 	}
 	done := make(chan T, 1)
 	go func() { done <- f() }()
