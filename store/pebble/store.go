@@ -53,6 +53,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/workers"
 )
 
 // Options are the settings of a [Store]. The zero value is good for a server of up to a few million sessions.
@@ -85,16 +86,17 @@ const (
 // A Store is a [reprise.Store] in a folder. Use [Open] to make one. It implements the optional interfaces of package
 // reprise, but for those of stores that nodes share, and [io.Closer].
 type Store struct {
-	dir    string
-	cache  int64
-	fs     vfs.FS
-	log    *slog.Logger
-	retry  time.Duration
-	lock   *pebble.Lock
-	calls  chan struct{} // a token for each call under way
-	keys   stripes
-	closed chan struct{}
-	tasks  sync.WaitGroup // the goroutine that opens the folder again
+	dir     string
+	cache   int64
+	fs      vfs.FS
+	log     *slog.Logger
+	retry   time.Duration
+	lock    *pebble.Lock
+	calls   chan struct{} // a token for each call under way
+	keys    stripes
+	workers *workers.Pool[func()] // make the calls
+	closed  chan struct{}
+	tasks   sync.WaitGroup // the goroutine that opens the folder again
 
 	mu     sync.Mutex
 	engine *engine // nil while there is none
@@ -122,6 +124,7 @@ func open(dir string, options Options, fs vfs.FS, retry time.Duration) (*Store, 
 		calls:  make(chan struct{}, maxCalls),
 		closed: make(chan struct{}),
 	}
+	s.workers = workers.New(s.closed, func(f func()) { f() })
 	if s.cache <= 0 {
 		s.cache = defaultCacheBytes
 	}
@@ -234,12 +237,12 @@ func call[T any](ctx context.Context, s *Store, f func(*engine) (T, error)) (T, 
 		return none, err
 	}
 	done := make(chan outcome[T], 1)
-	go func() {
+	s.workers.Do(func() {
 		defer func() { e.users.Done(); <-s.calls }()
 		defer e.recover()
 		v, err := f(e)
 		done <- outcome[T]{v, e.failure(err)}
-	}()
+	})
 	select {
 	case o := <-done:
 		return o.value, o.err
