@@ -21,8 +21,13 @@ type lookupReport struct {
 	// Hit and Read are from connecting to the first byte.
 	Hit  spread `json:"hit_us"`
 	Read spread `json:"read_us"`
-	// RoundTrip is that of a bare GET.
-	RoundTrip spread `json:"round_trip_us"`
+	// RoundTrip is that of a bare GET, RoundTripCPU what that costs the process that makes it.
+	RoundTrip    spread `json:"round_trip_us"`
+	RoundTripCPU spread `json:"round_trip_cpu_us"`
+	// Floor is what a bare GET in the middle of the handshake adds in place of the lookup, in the goroutine of the handshake and
+	// from a connection of its own, FloorCPU what it adds of CPU.
+	Floor    spread `json:"floor_us"`
+	FloorCPU spread `json:"floor_cpu_us"`
 	// Added is Read less Hit in the same round, and Ratio that divided by RoundTrip; AddedCPU is of the server, for a connection.
 	Added    spread `json:"added_us"`
 	Ratio    spread `json:"added_by_round_trip"`
@@ -33,7 +38,10 @@ type lookupReport struct {
 	rounds []lookupRound
 }
 
-type lookupRound struct{ hit, read, hitCPU, readCPU, roundTrip float64 }
+type lookupRound struct {
+	hit, read, floor, hitCPU, readCPU, floorCPU float64
+	roundTrip, roundTripCPU                     float64
+}
 
 type rate struct {
 	Case      string  `json:"case"`
@@ -75,12 +83,17 @@ func (b *benchmark) measureLookups(ctx context.Context) (r *lookupReport, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, read.end()) }()
+	floor, err := b.startClient(floorKind.name, lookupCase)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, floor.end()) }()
 	for round := range b.rounds {
 		b.progress(lookupCase, round)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := r.addRound(hit, read, round%2 == 0); err != nil {
+		if err := r.addRound(hit, read, floor, round); err != nil {
 			return nil, err
 		}
 	}
@@ -118,18 +131,19 @@ func (n *client) end() error {
 	return n.server.close()
 }
 
-func (r *lookupReport) addRound(hit, read *client, hitFirst bool) (err error) {
+func (r *lookupReport) addRound(hit, read, floor *client, round int) (err error) {
 	var one lookupRound
 	order := []func() error{
 		func() (err error) { one.hit, one.hitCPU, err = hit.timedSlice(r.Connections); return err },
 		func() (err error) { one.read, one.readCPU, err = read.timedSlice(r.Connections); return err },
-		func() (err error) { one.roundTrip, err = read.roundTrip(r.Connections, r.Concurrency); return err },
+		func() (err error) { one.floor, one.floorCPU, err = floor.timedSlice(r.Connections); return err },
+		func() (err error) {
+			one.roundTrip, one.roundTripCPU, err = read.roundTrip(r.Connections, r.Concurrency)
+			return err
+		},
 	}
-	if !hitFirst {
-		slices.Reverse(order)
-	}
-	for _, measure := range order {
-		if err := measure(); err != nil {
+	for i := range order {
+		if err := order[(i+round)%len(order)](); err != nil {
 			return err
 		}
 	}
@@ -156,10 +170,10 @@ func (n *client) timedSlice(connections int) (firstByte, cpu float64, err error)
 }
 
 // roundTrip has the server measure bare GETs.
-func (n *client) roundTrip(calls, concurrency int) (us float64, err error) {
+func (n *client) roundTrip(calls, concurrency int) (us, cpu float64, err error) {
 	var s sample
 	err = n.server.ask(sampleRequest{Connections: n.server.connections, RoundTrips: calls, Concurrency: concurrency}, &s)
-	return microseconds(s.RoundTrip), err
+	return microseconds(s.RoundTrip), microseconds(s.RoundTripCPU), err
 }
 
 func (r *lookupReport) finish() {
@@ -173,6 +187,9 @@ func (r *lookupReport) finish() {
 	r.Hit = of(func(l lookupRound) float64 { return l.hit })
 	r.Read = of(func(l lookupRound) float64 { return l.read })
 	r.RoundTrip = of(func(l lookupRound) float64 { return l.roundTrip })
+	r.RoundTripCPU = of(func(l lookupRound) float64 { return l.roundTripCPU })
+	r.Floor = of(func(l lookupRound) float64 { return l.floor - l.hit })
+	r.FloorCPU = of(func(l lookupRound) float64 { return l.floorCPU - l.hitCPU })
 	r.Added = of(func(l lookupRound) float64 { return l.read - l.hit })
 	r.Ratio = of(func(l lookupRound) float64 { return (l.read - l.hit) / l.roundTrip })
 	r.AddedCPU = of(func(l lookupRound) float64 { return l.readCPU - l.hitCPU })
@@ -218,6 +235,9 @@ func (r *lookupReport) print(output io.Writer) error {
 	row("us to the first byte, internal hit", r.Hit, "")
 	row("us to the first byte, read from Redis", r.Read, "")
 	row("us of a bare GET", r.RoundTrip, "")
+	row("us of CPU of a bare GET", r.RoundTripCPU, "")
+	row("us added by a bare GET in the handshake", r.Floor, "")
+	row("us of server CPU added by it", r.FloorCPU, "")
 	row("us added", r.Added, "")
 	row(fmt.Sprintf("added by bare GET (aim: at most %.1f)", maxLookupRatio), r.Ratio, verdictOn(r.Ratio, maxLookupRatio))
 	row(fmt.Sprintf("us of server CPU added (aim: at most %.0f)", maxLookupCPU), r.AddedCPU, verdictOn(r.AddedCPU, maxLookupCPU))

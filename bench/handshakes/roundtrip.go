@@ -1,10 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -41,33 +37,4 @@ func roundTrip(redis string, calls, concurrency int) (time.Duration, error) {
 	}
 	slices.Sort(times)
 	return times[calls/2], nil
-}
-
-// getAgain gets a record as long as more returns true.
-func getAgain(address string, more func(time.Duration) bool) error {
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	answers := bufio.NewReader(conn)
-	if _, err := fmt.Fprintf(conn, "SET bench %s\r\n", benchRecord); err != nil {
-		return err
-	}
-	if _, err := answers.ReadString('\n'); err != nil {
-		return err
-	}
-	answer := make([]byte, len(fmt.Sprintf("$%d\r\n%s\r\n", len(benchRecord), benchRecord)))
-	for {
-		begun := time.Now()
-		if _, err := io.WriteString(conn, "*2\r\n$3\r\nGET\r\n$5\r\nbench\r\n"); err != nil {
-			return err
-		}
-		if _, err := io.ReadFull(answers, answer); err != nil {
-			return err
-		}
-		if !more(time.Since(begun)) {
-			return nil
-		}
-	}
 }

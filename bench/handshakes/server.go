@@ -52,7 +52,8 @@ type sample struct {
 	CPU                        time.Duration
 	Allocations, Bytes         int
 	Gets, Takes, Puts, Deletes int
-	RoundTrip                  time.Duration // the median of those asked for
+	// RoundTrip is the median of those asked for, RoundTripCPU what each has used.
+	RoundTrip, RoundTripCPU time.Duration
 }
 
 func (s sample) minus(t sample) sample {
@@ -93,7 +94,7 @@ func serve(input io.Reader, output io.Writer) (err error) {
 		s.wait(request.Connections)
 		sample, err := s.sample()
 		if err == nil && request.RoundTrips > 0 {
-			sample.RoundTrip, err = roundTrip(setup.Redis, request.RoundTrips, request.Concurrency)
+			err = sample.addRoundTrips(setup.Redis, request.RoundTrips, request.Concurrency)
 		}
 		if err != nil {
 			return err
@@ -183,8 +184,13 @@ func (s *server) newCache(k kind, setup serverSetup) (*reprise.Cache, error) {
 		return nil, err
 	}
 	s.store = &countedStore{closableStore: store}
-	s.binding, err = reprise.BindStore(cache, s.store, reprise.StoreOptions{})
-	return cache, err
+	if s.binding, err = reprise.BindStore(cache, s.store, reprise.StoreOptions{}); err != nil {
+		return nil, err
+	}
+	if k.bareGets {
+		bindBareGets(cache, setup.Redis)
+	}
+	return cache, nil
 }
 
 // fill fills the cache with sessions that nobody resumes.
@@ -278,12 +284,27 @@ func (s *server) sample() (sample, error) {
 	heap := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(heap)
 	m.Allocations, m.Bytes = int(heap[0].Value.Uint64()), int(heap[1].Value.Uint64())
+	var err error
+	m.CPU, err = usedCPU()
+	return m, err
+}
+
+// usedCPU returns the CPU time of this process so far.
+func usedCPU() (time.Duration, error) {
 	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return m, err
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), err
+}
+
+// addRoundTrips makes bare GETs.
+func (s *sample) addRoundTrips(redis string, calls, concurrency int) (err error) {
+	s.RoundTrip, err = roundTrip(redis, calls, concurrency)
+	if err != nil {
+		return err
 	}
-	m.CPU = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-	return m, nil
+	after, err := usedCPU()
+	s.RoundTripCPU = (after - s.CPU) / time.Duration(calls)
+	return err
 }
 
 func (s *server) close() error {
