@@ -73,7 +73,7 @@ func (c Config) launch(tb testing.TB, port int, settings ...string) *Server {
 		`save ""`, "appendonly yes", "appendfsync no", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
 	}
 	if c.Password != "" {
-		lines = append(lines, "requirepass "+c.Password, "masterauth "+c.Password)
+		lines = append(lines, fmt.Sprintf("requirepass %q", c.Password), fmt.Sprintf("masterauth %q", c.Password))
 	}
 	s.configure(slices.Concat(lines, s.tlsSettings(port), settings, c.Settings))
 	s.Launch()

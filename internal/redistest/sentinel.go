@@ -55,8 +55,8 @@ func (c Config) launchSentinel(tb testing.TB, primary *Server) *Server {
 	lines = append(lines, fmt.Sprintf("sentinel monitor %s %s 2", SentinelMaster, hostAndPort(primary)),
 		"sentinel down-after-milliseconds "+SentinelMaster+" 1500", "sentinel failover-timeout "+SentinelMaster+" 3000")
 	if c.Password != "" {
-		lines = append(lines, "requirepass "+c.Password, "sentinel sentinel-pass "+c.Password,
-			"sentinel auth-pass "+SentinelMaster+" "+c.Password)
+		lines = append(lines, fmt.Sprintf("requirepass %q", c.Password), fmt.Sprintf("sentinel sentinel-pass %q", c.Password),
+			fmt.Sprintf("sentinel auth-pass %s %q", SentinelMaster, c.Password))
 	}
 	s.configure(lines)
 	s.Launch()
