@@ -35,7 +35,8 @@ const (
 var _ stdtls.Tracker = (*rawConn)(nil)
 
 func newRawConn(inner net.Conn, o *Options) *rawConn {
-	return &rawConn{Conn: inner, choice: choice{isOpen: o.Engine != EngineStandard, nativeHTTP2: o.NativeHTTP2}}
+	hasNative := o.Engine != EngineStandard
+	return &rawConn{Conn: inner, choice: choice{hasNative: hasNative, isOpen: hasNative, nativeHTTP2: o.NativeHTTP2}}
 }
 
 // Track implements [stdtls.Tracker].

@@ -34,12 +34,14 @@ const (
 //
 // The bytes are kept, too, for the sessions that they offer: the hooks of crypto/tls see one of them at a time.
 type choice struct {
-	isOpen      bool                // native may still take over
+	hasNative   bool                // native may take over at all
+	isOpen      bool                // and may still do so
 	nativeHTTP2 bool                // native may speak it
 	read        []byte              // from the client, until crypto/tls has its ClientHello
 	replayed    int                 // how many of them crypto/tls has read
 	isRead      bool                // crypto/tls has its ClientHello
 	offered     []reprise.SessionID // in it
+	config      *tls.Config         // chosen for it
 	negotiation *native.Negotiation
 }
 
@@ -56,14 +58,27 @@ func (c *rawConn) Choose(hello *tls.ClientHelloInfo, config *tls.Config) error {
 			return errNative
 		}
 	}
+	c.choice.config = config
 	c.choice.close()
 	return nil
 }
 
+var _ stdtls.Taker = (*rawConn)(nil)
+
+// MayTake implements [stdtls.Taker]. Which engine serves a hello is its sender's choice, and who has only seen the ID of a session
+// can't use it up in native. So what native would make, it alone takes.
+func (c *rawConn) MayTake(s *reprise.Session) bool {
+	wasNative := c.choice.hasNative && c.choice.serves(s.ALPN()) && native.CanMake(s, c.choice.config)
+	return !wasNative
+}
+
+// serves tells whether native may speak a protocol.
+func (c *choice) serves(protocol string) bool { return protocol != http2.NextProtoTLS || c.nativeHTTP2 }
+
 // settle leaves the handshake to native, if that is wanted of the protocol that was negotiated.
 func (c *choice) settle(n *native.Negotiation) bool {
 	c.isOpen = false
-	if n == nil || n.Protocol() == http2.NextProtoTLS && !c.nativeHTTP2 {
+	if n == nil || !c.serves(n.Protocol()) {
 		return false
 	}
 	c.negotiation = n

@@ -11,8 +11,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/native/internal/alert"
 	"github.com/reprise-tls/reprise/native/internal/record"
+	"github.com/reprise-tls/reprise/native/internal/schedule"
 	"github.com/reprise-tls/reprise/native/internal/wire"
 )
 
@@ -63,6 +65,11 @@ func Peek(read []byte, conn net.Conn, config *tls.Config) (n *Negotiation, ok bo
 	}
 	n.hello, n.raw = hello, raw
 	return n, true
+}
+
+// CanMake tells whether this engine, with config, may have made a session, as opposed to crypto/tls.
+func CanMake(s *reprise.Session, config *tls.Config) bool {
+	return s.Version() == tls.VersionTLS12 && schedule.SuiteByID(s.CipherSuite()) != nil && checkConfig(config) == nil
 }
 
 // CanPeek tells whether [Peek] can negotiate for clients with this configuration.

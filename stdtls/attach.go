@@ -122,6 +122,14 @@ type Chooser interface {
 	Choose(hello *tls.ClientHelloInfo, config *tls.Config) error
 }
 
+// A Taker is a connection below TLS that may keep sessions for single use from crypto/tls, which takes them when they are offered,
+// before the client has proved anything. If the [net.Conn] given to [tls.Server] is a Taker, and MayTake returns false, a session for
+// single use is declined as [reprise.Refused] instead, and stays.
+type Taker interface {
+	net.Conn
+	MayTake(s *reprise.Session) bool
+}
+
 // An attachment is what Attach installs: it makes the configuration of each connection
 // (docs/decisions/0005-one-configuration-per-connection.md).
 type attachment struct {
@@ -180,8 +188,10 @@ func (a *attachment) bind(config *tls.Config, hello *tls.ClientHelloInfo) error 
 		return err
 	}
 	tracker, isTracked := hello.Conn.(Tracker)
+	taker, _ := hello.Conn.(Taker)
 	h := &handshake{
 		connection:         connection,
+		taker:              taker,
 		offeredSuites:      hello.CipherSuites,
 		enabledSuites:      config.CipherSuites,
 		extendedMaster:     slices.Contains(hello.Extensions, extensionExtendedMasterSecret),

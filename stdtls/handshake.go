@@ -12,6 +12,7 @@ import (
 // before wrap. It lives as long as the connection.
 type handshake struct {
 	connection *reprise.Connection
+	taker      Taker            // nil if all may be taken
 	found      *reprise.Session // what unwrap returned last; nil if it returned nothing
 
 	offeredSuites      []uint16 // by the client
@@ -39,7 +40,7 @@ func (h *handshake) unwrap(identity []byte, cs tls.ConnectionState) (*tls.Sessio
 	}
 	// There is no later moment for a take. A session that is returned for another reason than to be resumed is the one
 	// that makes crypto/tls abort the handshake, as RFC 7627, section 5.3, wants it; it is not taken.
-	if reason == reprise.Resumed && h.connection.Take(s) != reprise.Resumed {
+	if reason == reprise.Resumed && !h.take(s) {
 		return nil, nil
 	}
 	state, err := h.stateOf(s)
@@ -48,6 +49,14 @@ func (h *handshake) unwrap(identity []byte, cs tls.ConnectionState) (*tls.Sessio
 	}
 	h.found = s
 	return state, nil
+}
+
+// take takes the session, if it is for single use.
+func (h *handshake) take(s *reprise.Session) bool {
+	if s.SingleUse() && h.taker != nil && !h.taker.MayTake(s) {
+		return false
+	}
+	return h.connection.Take(s) == reprise.Resumed
 }
 
 func (h *handshake) offer(cs *tls.ConnectionState) reprise.Offer {

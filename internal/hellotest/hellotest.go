@@ -19,8 +19,8 @@ type Hello struct {
 	Ticket []byte
 	// Identities are the PSK identities of TLS 1.3, with binders of zeros.
 	Identities [][]byte
-	// NoExtendedMasterSecret leaves out the extension.
-	NoExtendedMasterSecret bool
+	// NoExtendedMasterSecret and NoSignatureAlgorithms leave out the extensions.
+	NoExtendedMasterSecret, NoSignatureAlgorithms bool
 }
 
 // Marshal returns the hello as one record.
@@ -77,7 +77,9 @@ func (h *Hello) addExtensions(w *cryptobyte.Builder, keyShare []byte) {
 		})
 	}
 	extension(10, list16(uint16(tls.X25519)))                 // supported_groups
-	extension(13, list16(uint16(tls.ECDSAWithP256AndSHA256))) // signature_algorithms
+	if !h.NoSignatureAlgorithms {
+		extension(13, list16(uint16(tls.ECDSAWithP256AndSHA256)))
+	}
 	if !h.NoExtendedMasterSecret {
 		extension(23, func(*cryptobyte.Builder) {})
 	}
