@@ -62,6 +62,10 @@ func TestObserverBurnsNothing(t *testing.T) {
 
 // TestSingleUseLeftToStandard: what native would not make, crypto/tls takes.
 func TestSingleUseLeftToStandard(t *testing.T) {
+	auto := listen.Options{Engine: listen.EngineAuto}
+	http2 := func(c *tls.Config) { c.NextProtos = []string{"h2"} }
+	cbc := func(c *tls.Config) { c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA} }
+	ownRand := func(c *tls.Config) { c.Rand = randomReader{} }
 	for _, test := range []struct {
 		name    string
 		options listen.Options
@@ -69,12 +73,9 @@ func TestSingleUseLeftToStandard(t *testing.T) {
 		client  func(*tls.Config)
 	}{
 		{"engine", listen.Options{Engine: listen.EngineStandard}, nil, nil},
-		{"HTTP/2", listen.Options{Engine: listen.EngineAuto},
-			func(c *tls.Config) { c.NextProtos = []string{"h2"} }, func(c *tls.Config) { c.NextProtos = []string{"h2"} }},
-		{"cipher suite", listen.Options{Engine: listen.EngineAuto},
-			nil, func(c *tls.Config) { c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA} }},
-		{"configuration", listen.Options{Engine: listen.EngineAuto},
-			func(c *tls.Config) { c.Rand = randomReader{} }, nil},
+		{"HTTP/2", auto, http2, http2},
+		{"cipher suite", auto, nil, cbc},
+		{"configuration", auto, ownRand, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ln := newListener(t, listenTCP(t), newCache(t, reprise.Options{SingleUse: true}), test.options)
