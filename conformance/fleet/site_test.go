@@ -48,6 +48,8 @@ const (
 	// goroutineNoise is how many goroutines may be about to end, or wait on a connection that is kept, such as to a replica in a cluster
 	// that was not asked before. A connection has two.
 	goroutineNoise = 6
+	// waiting is how many goroutines that have called the store, or written to it, may wait for the next call: 16 of either kind.
+	waiting = 2 * 16
 )
 
 // open starts a site, and returns what its clients see before anything happens.
@@ -233,7 +235,7 @@ func (s *site) close() {
 	s.t.Helper()
 	s.letGo()
 	for i, n := range s.fleet.Nodes {
-		most := use{s.atRest[i].goroutines + goroutineNoise, s.atRest[i].heap + heapNoise}
+		most := use{s.atRest[i].goroutines + waiting + goroutineNoise, s.atRest[i].heap + heapNoise}
 		var now use
 		var queued float64
 		for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
