@@ -41,7 +41,7 @@ func TestStoreCallIsAContext(t *testing.T) {
 				if c.close {
 					time.AfterFunc(time.Millisecond, func() { n.StoreBinding.Close(t.Context()) })
 				}
-				_, _ = n.get(s.ID()) // it is the context that counts
+				_, _ = n.get(s.ID())        // it is the context that counts
 				time.Sleep(2 * time.Minute) // until all have returned
 				ctx := <-calls
 				select {
