@@ -34,7 +34,7 @@ type RemoveCallback func(c *Cache, s *Session, why Removal, resident bool)
 // It returns nil and no error if there is no such session. After an error the handshake goes on in full. ctx carries
 // the deadline that all lookups of the handshake share.
 //
-// It runs on the goroutine of the handshake, or on one of its own if it is called ahead for several IDs of a
+// It runs on the goroutine of the handshake, or on one of its own if it is called ahead for the IDs of a
 // ClientHello ([Connection.Expect]); no lock is held, and it may call the cache. When the handshake has ended, ctx is done.
 type GetCallback func(ctx context.Context, id SessionID) (*Session, error)
 

@@ -165,7 +165,7 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 // find looks for the session id, which the client may have made up. ahead is nil unless it was prefetched.
 func (n *Connection) find(id SessionID, mayBeRandom bool, ahead *prefetch) (found, Reason) {
 	external := func() context.Context {
-		n.prefetchBehind(id)
+		n.askBehind(id)
 		if mayBeRandom {
 			return context.WithValue(n.lookupContext(), mayBeRandomKey{}, true)
 		}

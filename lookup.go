@@ -90,6 +90,12 @@ func (c *Cache) resident(id SessionID) (s *Session, isTrusted bool) {
 	return s, s != nil && (c.internal.residents.trusts(s) || c.GetCallback() == nil)
 }
 
+// isTrusted reports whether resident would return a session that is trusted though the get callback could tell. It does not allocate.
+func (c *Cache) isTrusted(id SessionID) bool {
+	var s Session
+	return c.Mode()&ModeNoInternalLookup == 0 && c.internal.load(&id, &s) && c.internal.residents.trusts(&s)
+}
+
 // get calls the get callback for a lookup, and counts what it returns.
 func (c *Cache) get(ctx context.Context, id SessionID) (*Session, error) {
 	s, err := c.callGet(ctx, id)

@@ -2,35 +2,53 @@ package reprise
 
 import (
 	"context"
+	"runtime"
 	"slices"
 )
 
-// Expect tells which session IDs Lookup will be called for, in their order, for an engine that knows them all before the first call: those
-// among the PSK identities of a ClientHello. It asks nobody. An ID that Lookup is never called for, or is called for without
-// having been expected, does no harm.
+// Expect tells which session IDs Lookup will be called for, in their order, for an engine that knows them all before the first call, and before
+// it computes its keys: those among the PSK identities of a ClientHello. The get callback is called for them at once, each on a goroutine of
+// its own, so that all lookups of a handshake take the time of one, and that passes while the engine computes. What the callback
+// returns counts when Lookup comes to the ID. An ID that Lookup is never called for, or is called for without having been
+// expected, does no harm.
 //
-// When Lookup asks the get callback for one of them, those behind it are asked for at the same time, each on a goroutine of its own, so
-// that all lookups of a handshake take the time of one. What the callback returns then counts when Lookup comes to the ID. Not asked
-// for ahead are IDs that no fleet key has made, what lies behind a session that the internal cache answers for, and
+// Not asked for ahead are IDs that no fleet key has made, a session that the internal cache answers for and what lies behind it, and
 // what [MaxLookups] leaves out.
-func (n *Connection) Expect(ids []SessionID) { n.expected = ids }
-
-// prefetchBehind asks the get callback for the IDs that are expected behind one, which it is about to be asked for.
-func (n *Connection) prefetchBehind(id SessionID) {
-	at := slices.Index(n.expected, id)
-	if at < 0 || n.cache.isForeign(id) {
-		return
+//
+// Expect(nil) drops the answers: an engine calls it that waits for the client again before it looks for a session, as after a
+// HelloRetryRequest (RFC 8446, section 4.1.4). What was asked for counts as looked up.
+func (n *Connection) Expect(ids []SessionID) {
+	n.endLookups()
+	n.expected = ids
+	if n.askAhead() {
+		runtime.Gosched() // let the question go out before the engine computes
 	}
-	behind := n.expected[at+1:]
-	for n.expected = behind; len(n.expected) > 0 && n.lookups < MaxLookups; n.expected = n.expected[1:] {
+}
+
+// askBehind asks the get callback for the IDs that are expected behind one, which it is about to be asked for.
+func (n *Connection) askBehind(id SessionID) {
+	if at := slices.Index(n.expected, id); at >= 0 && !n.cache.isForeign(id) {
+		n.expected = n.expected[at+1:]
+		n.askAhead()
+	}
+}
+
+// askAhead asks the get callback for the IDs that are expected next, and reports whether it asked for any.
+func (n *Connection) askAhead() (asked bool) {
+	if n.cache.GetCallback() == nil {
+		return false
+	}
+	for ; len(n.expected) > 0 && n.lookups < MaxLookups; n.expected = n.expected[1:] {
 		next := n.expected[0]
-		if _, isTrusted := n.cache.resident(next); isTrusted {
-			return // it will hardly be declined
+		if n.cache.isTrusted(next) {
+			break // it will hardly be declined
 		}
 		if n.prefetches[next] == nil && !n.cache.isForeign(next) {
 			n.prefetch(next)
+			asked = true
 		}
 	}
+	return asked
 }
 
 // A prefetch is what the get callback was asked for an ID that Lookup has not come to yet.

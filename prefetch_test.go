@@ -144,8 +144,42 @@ func TestExpectedLookupsTakeTheTimeOfOne(t *testing.T) {
 	})
 }
 
-// TestExpectedLookupsShareTheDeadline: a callback that does not heed its context delays the handshake no longer than that, unless it is
-// the first.
+// TestLookupsPassWhileTheEngineComputes: what was asked for is there when it is looked for.
+func TestLookupsPassWhileTheEngineComputes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, reprise.Options{})
+		far := newRemoteCache(s, trip).far(s, 1)
+		conn := s.expecting(far...)
+		time.Sleep(trip / 2)
+		expectLookup(t, conn, far[0], reprise.Resumed, trip/2)
+		conn = s.expecting(far...)
+		time.Sleep(trip)
+		expectLookup(t, conn, far[0], reprise.Resumed, 0)
+	})
+}
+
+// TestExpectNothing drops what was asked for, ends what is under way, and gives the next lookup all of the time again.
+func TestExpectNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, reprise.Options{LookupTimeout: 5 * trip})
+		r := newRemoteCache(s, trip)
+		far := r.far(s, 3)
+		conn := s.expecting(far[:1]...)
+		time.Sleep(4 * trip)
+		conn.Expect(nil)
+		delete(r.sessions, far[0].ID())
+		expectLookup(t, conn, far[0], reprise.Unknown, trip)
+
+		r.delay = 4 * trip
+		conn = s.expecting(far[1:]...)
+		time.Sleep(2 * trip)
+		conn.Expect(nil)
+		r.expectAsked(t, 4, far[0], far[0], far[1], far[2])
+		expectLookup(t, conn, far[1], reprise.Resumed, 4*trip)
+	})
+}
+
+// TestExpectedLookupsShareTheDeadline: a callback that does not heed its context delays the handshake no longer than that.
 func TestExpectedLookupsShareTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, reprise.Options{LookupTimeout: 5 * trip})
@@ -155,8 +189,8 @@ func TestExpectedLookupsShareTheDeadline(t *testing.T) {
 		r.answers[far[1].ID()] = func() error { <-held; return nil }
 		r.answers[far[2].ID()] = func() error { time.Sleep(2 * trip); return nil }
 
-		conn := s.expecting(far...)
 		delete(r.sessions, far[0].ID())
+		conn := s.expecting(far...)
 		expectLookup(t, conn, far[0], reprise.Unknown, trip)
 		expectLookup(t, conn, far[1], reprise.StoreTimeout, 4*trip)
 		expectLookup(t, conn, far[2], reprise.Resumed, 0) // in time, though the time is over
@@ -174,26 +208,26 @@ func TestExpectedLookupsShareTheDeadline(t *testing.T) {
 	})
 }
 
-// TestNotAskedAhead: nobody is asked for what Lookup has not come to, but for the sessions behind one that was asked for.
-func TestNotAskedAhead(t *testing.T) {
+// TestAskedAhead: before any lookup, those are asked for that the internal cache does not answer for.
+func TestAskedAhead(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		offer func(s *server, far []*reprise.Session) (expected []*reprise.Session)
-		asked int // of far, besides the first
+		asked int // of far
 	}{
 		{"not expected", func(_ *server, far []*reprise.Session) []*reprise.Session { return nil }, 0},
-		{"only one", func(_ *server, far []*reprise.Session) []*reprise.Session { return far[:1] }, 0},
-		{"all", func(_ *server, far []*reprise.Session) []*reprise.Session { return far[:5] }, 4},
-		{"too many", func(_ *server, far []*reprise.Session) []*reprise.Session { return far }, 4},
+		{"only one", func(_ *server, far []*reprise.Session) []*reprise.Session { return far[:1] }, 1},
+		{"all", func(_ *server, far []*reprise.Session) []*reprise.Session { return far[:5] }, 5},
+		{"too many", func(_ *server, far []*reprise.Session) []*reprise.Session { return far }, 5},
 		{"the same one", func(_ *server, far []*reprise.Session) []*reprise.Session {
 			return []*reprise.Session{far[0], far[1], far[1], far[1], far[1], far[1], far[1], far[2]}
-		}, 2},
+		}, 3},
 		{"behind a resident", func(s *server, far []*reprise.Session) []*reprise.Session {
 			return []*reprise.Session{far[0], far[1], s.full(), far[2]}
-		}, 1},
+		}, 2},
 		{"foreign", func(_ *server, far []*reprise.Session) []*reprise.Session {
 			return []*reprise.Session{far[0], newServer(t, reprise.Options{}).full(), far[1]}
-		}, 1},
+		}, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -201,9 +235,10 @@ func TestNotAskedAhead(t *testing.T) {
 				r := newRemoteCache(s, trip)
 				far := r.far(s, 7)
 				conn := s.expecting(test.offer(s, far)...)
-				r.expectAsked(t, 0)
+				r.expectAsked(t, 0, far[:test.asked]...)
 				expectLookup(t, conn, far[0], reprise.Resumed, trip)
-				r.expectAsked(t, 1+test.asked, far[:1+test.asked]...)
+				all := max(1, test.asked)
+				r.expectAsked(t, all, far[:all]...)
 			})
 		})
 	}
@@ -265,8 +300,8 @@ func expectingElsewhere(t *testing.T) (*tellingStore, *node, *reprise.Connection
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.Expect(idsOf(sessions))
 	store.afterCall(slow(trip), "get")
+	conn.Expect(idsOf(sessions))
 	return store, b, conn, sessions
 }
 
@@ -384,9 +419,9 @@ func TestForgedIDsAheadReachNoStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.Expect(idsOf(offered))
 		store.beforeCall(slow(trip), "get")
 		start := time.Now()
+		conn.Expect(idsOf(offered))
 		for _, session := range offered {
 			conn.Lookup(session.ID().Bytes(), reprise.Offer{Version: 1}) // so that none is chosen
 		}

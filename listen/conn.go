@@ -19,7 +19,8 @@ type rawConn struct {
 	tls    *tls.Conn // nil if package native makes the handshake
 	choice choice
 
-	connection *reprise.Connection // nil if the connection has no sessions; set before it is established
+	connection  *reprise.Connection // nil if the connection has no sessions; set before it is established
+	isExpecting bool                // sessions of the ClientHello that was read last
 
 	state     atomic.Uint32         // what of the following has happened
 	readError atomic.Pointer[error] // the last one
@@ -42,6 +43,7 @@ func newRawConn(inner net.Conn, o *Options) *rawConn {
 // Track implements [stdtls.Tracker].
 func (c *rawConn) Track(connection *reprise.Connection) {
 	c.connection = connection
+	c.isExpecting = len(c.choice.offered) > 0
 	connection.Expect(c.choice.offered)
 	c.choice.offered = nil
 }
@@ -64,6 +66,10 @@ func (c *rawConn) Read(b []byte) (int, error) {
 	}
 	if n := c.choice.replay(b); n > 0 {
 		return n, nil
+	}
+	if c.isExpecting { // of the handshake still: crypto/tls has looked for the sessions, or sent a HelloRetryRequest
+		c.isExpecting = false
+		c.connection.Expect(nil)
 	}
 	n, err := c.Conn.Read(b)
 	c.choice.record(b[:n])

@@ -129,7 +129,9 @@ func (c *choice) record(b []byte) {
 // close leaves the handshake to crypto/tls, which has its ClientHello.
 func (c *choice) close() {
 	c.isOpen, c.isRead = false, true
-	c.offered = offeredSessions(c.read)
+	if c.config.MaxVersion == 0 || c.config.MaxVersion >= tls.VersionTLS13 {
+		c.offered = offeredSessions(c.read)
+	}
 	c.release()
 }
 

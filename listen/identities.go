@@ -1,8 +1,6 @@
 package listen
 
 import (
-	"slices"
-
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/reprise-tls/reprise"
@@ -16,8 +14,8 @@ const (
 )
 
 // offeredSessions returns the PSK identities that crypto/tls will look for, as far as they can be session IDs, of a client of TLS 1.3
-// that has sent the bytes read. It returns nil if they are fewer than two, and of all but a ClientHello that came as a whole, in one
-// record: what crypto/tls makes of other bytes is for it to tell.
+// that has sent the bytes read. It returns none of all but a ClientHello that came as a whole, in one record: what crypto/tls makes of
+// other bytes is for it to tell.
 func offeredSessions(read []byte) []reprise.SessionID {
 	identities := identitiesOf(helloOf(read))
 	var ids [reprise.MaxLookups]reprise.SessionID
@@ -32,10 +30,7 @@ func offeredSessions(read []byte) []reprise.SessionID {
 			n++
 		}
 	}
-	if n < 2 {
-		return nil // nearly always
-	}
-	return slices.Clone(ids[:n])
+	return append([]reprise.SessionID(nil), ids[:n]...) // memory for those alone, and none if there are none
 }
 
 // helloOf returns the ClientHello that bytes begin with, nil if there is none as a whole.

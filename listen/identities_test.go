@@ -50,7 +50,7 @@ func TestOfferedSessions(t *testing.T) {
 		want [][]byte
 	}{
 		{"none", marshal(t), nil},
-		{"one", marshal(t, five[0]), nil},
+		{"one", marshal(t, five[0]), five[:1]},
 		{"two", marshal(t, five[:2]...), five[:2]},
 		{"five", marshal(t, five...), five},
 		{"more", marshal(t, slices.Concat(five, mixed)...), five},
@@ -70,11 +70,13 @@ func TestOfferedSessions(t *testing.T) {
 	}
 }
 
-// TestOfferedSessionsOfMostClients costs them no memory.
-func TestOfferedSessionsOfMostClients(t *testing.T) {
-	read := marshal(t, randomIdentities(32)...)
-	if allocated := testing.AllocsPerRun(100, func() { offeredSessions(read) }); allocated != 0 {
-		t.Errorf("%v allocations", allocated)
+// TestMemoryOfOfferedSessions is that of the IDs, and none for a client that offers nothing.
+func TestMemoryOfOfferedSessions(t *testing.T) {
+	for number := range 2 {
+		read := marshal(t, randomIdentities([]int{32}[:number]...)...)
+		if allocated := testing.AllocsPerRun(100, func() { offeredSessions(read) }); allocated > float64(number) {
+			t.Errorf("%d offered: %v allocations", number, allocated)
+		}
 	}
 }
 
@@ -188,6 +190,60 @@ func TestIdentitiesAreLookedUpTogether(t *testing.T) {
 				t.Errorf("%d calls, %d of them in time, want %d", asked.Load(), together.Load(), want)
 			}
 		})
+	}
+}
+
+// TestRetriedHelloIsLookedUpAnew: what was asked for at the first ClientHello is not used after a HelloRetryRequest, and takes no time from
+// what is asked for then.
+func TestRetriedHelloIsLookedUpAnew(t *testing.T) {
+	authority, certificate := certtest.Shared(t)
+	cache, err := reprise.New(reprise.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache.SetMode(cache.Mode() | reprise.ModeNoInternalLookup)
+	lookups := make(chan context.Context, 3)
+	cache.SetGetCallback(func(ctx context.Context, id reprise.SessionID) (*reprise.Session, error) {
+		lookups <- ctx
+		return cache.Lookup(id), nil
+	})
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, CurvePreferences: []tls.CurveID{tls.CurveP256}}
+	ln, err := Listen("tcp", "127.0.0.1:0", config, cache, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte{0}) // the session comes before it
+		}
+	}()
+	sessions := tls.NewLRUClientSessionCache(1)
+	for resumes := range 2 {
+		conn, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{
+			RootCAs: authority.Pool(), ServerName: "a.example", ClientSessionCache: sessions, CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if state := conn.ConnectionState(); state.DidResume != (resumes == 1) || !state.HelloRetryRequest {
+			t.Fatalf("resumed: %v, retried: %v", state.DidResume, state.HelloRetryRequest)
+		}
+	}
+	if len(lookups) != 2 {
+		t.Fatalf("%d lookups, want 2", len(lookups))
+	}
+	first, second := <-lookups, <-lookups
+	if first == second || first.Err() == nil {
+		t.Errorf("the second lookup shares the context of the first: %v; the first: %v", first == second, first.Err())
 	}
 }
 

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"crypto/tls"
 	"testing"
 
 	"github.com/reprise-tls/reprise/internal/readbuffer"
@@ -12,7 +13,7 @@ func TestReplayedMemoryIsKept(t *testing.T) {
 		returned := 0
 		for range 20 { // the pool does not promise to keep what it gets
 			hello := append(readbuffer.Get(readbuffer.Size), "a hello and more"...)
-			c := &choice{isOpen: true, read: hello}
+			c := &choice{isOpen: true, read: hello, config: new(tls.Config)}
 			b := make([]byte, 10)
 			c.replay(b)
 			if test.isClosed {

@@ -11,7 +11,7 @@
 // crypto/tls has no hook for the end of a handshake or of a connection. A TLS 1.3 session is made before the client
 // has proved anything, so such sessions lie in a bounded part of the cache, and no connection's end removes its session.
 // A handshake whose client takes no session is not counted, in AcceptGood or in Outcomes. And the hooks see one PSK identity of a
-// TLS 1.3 client at a time, so a client that offers several, which is rare, waits for one lookup after the other.
+// TLS 1.3 client at a time, when crypto/tls has computed its keys: a store could be asked before, and for all of them at once.
 // Package listen closes these gaps, for servers that can take their connections from a [net.Listener].
 //
 // crypto/tls asks for a session before it has verified that the client knows its secret (the PSK binder of TLS 1.3, the

@@ -76,7 +76,7 @@ func (h *Hello) addExtensions(w *cryptobyte.Builder, keyShare []byte) {
 			})
 		})
 	}
-	extension(10, list16(uint16(tls.X25519)))                 // supported_groups
+	extension(10, list16(uint16(tls.X25519))) // supported_groups
 	if !h.NoSignatureAlgorithms {
 		extension(13, list16(uint16(tls.ECDSAWithP256AndSHA256)))
 	}
