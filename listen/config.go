@@ -2,7 +2,10 @@ package listen
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
+	"sync"
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/native"
@@ -16,9 +19,15 @@ type configuration struct {
 }
 
 func newConfiguration(config *tls.Config, cache *reprise.Cache, engine string) (*configuration, error) {
+	if config == nil {
+		return nil, errors.New("listen: no tls.Config")
+	}
 	attached := config.Clone()
 	if engine == EngineNative {
 		attached.MaxVersion = tls.VersionTLS12
+	}
+	if attached.KeyLogWriter != nil {
+		attached.KeyLogWriter = keyLog{attached.KeyLogWriter}
 	}
 	fixed := attached.Clone()
 	if err := stdtls.Attach(attached, cache); err != nil {
@@ -28,6 +37,18 @@ func newConfiguration(config *tls.Config, cache *reprise.Cache, engine string) (
 		fixed = nil
 	}
 	return &configuration{attached, fixed}, nil
+}
+
+// A keyLog is a KeyLogWriter that both engines may use: each keeps its own lines apart, but not from those of the other.
+type keyLog struct{ writer io.Writer }
+
+// keyLogMutex is one for all listeners, as those of the engines are: configurations often share a writer.
+var keyLogMutex sync.Mutex
+
+func (k keyLog) Write(line []byte) (int, error) {
+	keyLogMutex.Lock()
+	defer keyLogMutex.Unlock()
+	return k.writer.Write(line)
 }
 
 // SetConfig sets the configuration of the handshakes that begin from now on, such as one with renewed certificates. As [New] does, it

@@ -1,10 +1,12 @@
 package listen_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 
@@ -64,6 +66,38 @@ func TestSetConfig(t *testing.T) {
 					t.Error("a session of before was not resumed")
 				}
 			})
+		}
+	}
+}
+
+// TestKeyLogOfBothEngines: lines of one writer come one after the other, whichever engine writes them. The race detector looks on.
+func TestKeyLogOfBothEngines(t *testing.T) {
+	ln := newListener(t, listenTCP(t), newCache(t, reprise.Options{}), listen.Options{Engine: listen.EngineAuto})
+	serveEcho(ln)
+	config := serverConfig(t)
+	var log bytes.Buffer
+	config.KeyLogWriter = &log
+	if err := ln.SetConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	var clients sync.WaitGroup
+	const each = 10
+	for range each {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			clients.Go(func() {
+				if _, err := exchange(ln.Addr().String(), clientConfig(t, version)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	clients.Wait()
+	if err := ln.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, label := range []string{"CLIENT_RANDOM ", "SERVER_TRAFFIC_SECRET_0 "} {
+		if n := strings.Count("\n"+log.String(), "\n"+label); n != each {
+			t.Errorf("%d lines of %s, want %d", n, label, each)
 		}
 	}
 }
