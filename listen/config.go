@@ -20,7 +20,7 @@ type configuration struct {
 
 func newConfiguration(config *tls.Config, cache *reprise.Cache, engine string) (*configuration, error) {
 	if config == nil {
-		return nil, errors.New("listen: no tls.Config")
+		return nil, errors.New("listen: a Listener needs a tls.Config")
 	}
 	attached := config.Clone()
 	if engine == EngineNative {
