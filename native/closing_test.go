@@ -75,6 +75,43 @@ func TestCloseJustBeforeTheHandshakeIsComplete(t *testing.T) {
 	}
 }
 
+// TestSessionIsThereBeforeTheLastFlight: a client may come back as soon as it has that.
+func TestSessionIsThereBeforeTheLastFlight(t *testing.T) {
+	cache := newCache(t, reprise.Options{})
+	var sessions []int
+	shakeHands(t, cache, func(_ *native.Conn, below *hooked) {
+		below.beforeWrite = func() { sessions = append(sessions, cache.Stats().Number) }
+	})
+	if len(sessions) != 2 || sessions[1] != 1 {
+		t.Errorf("sessions before each flight: %v", sessions)
+	}
+}
+
+// TestLastFlightThatCanNotBeSent: the handshake has failed, and nobody resumes the session.
+func TestLastFlightThatCanNotBeSent(t *testing.T) {
+	authority, certificate := certtest.Shared(t)
+	cache := newCache(t, reprise.Options{})
+	var removed []reprise.Removal
+	cache.SetRemoveCallback(func(_ *reprise.Cache, _ *reprise.Session, why reprise.Removal, _ bool) { removed = append(removed, why) })
+	a, b := tcpPair(t)
+	below := &hooked{Conn: b}
+	flights := 0
+	below.beforeWrite = func() {
+		if flights++; flights == 2 {
+			b.Close()
+		}
+	}
+	client := tls.Client(a, &tls.Config{RootCAs: authority.Pool(), ServerName: "a.example", MaxVersion: tls.VersionTLS12})
+	go func() { _ = client.Handshake() }() // fails, too
+	server := native.Server(below, &tls.Config{Certificates: []tls.Certificate{certificate}}, cache)
+	if err := server.Handshake(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v, want %v", err, net.ErrClosed)
+	}
+	if n := cache.Stats().Number; n != 0 || len(removed) != 1 || removed[0] != reprise.RemovedUnclean {
+		t.Errorf("%d sessions, removed for %v", n, removed)
+	}
+}
+
 // TestCloseDuringAWriteToAPeerThatHasGone: close_notify can't be sent, and nobody misses it.
 func TestCloseDuringAWriteToAPeerThatHasGone(t *testing.T) {
 	for _, hasGone := range []bool{true, false} {

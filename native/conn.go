@@ -134,6 +134,9 @@ func (c *Conn) runHandshake(ctx context.Context) error {
 	defer func() { *buffer = e.output }()
 	for {
 		err := e.advance()
+		if err == nil {
+			e.complete()
+		}
 		if sent := c.flushHandshake(); err == nil || errors.Is(err, errMoreInput) && sent != nil {
 			return sent
 		}
@@ -186,16 +189,11 @@ func (c *Conn) finishHandshake(err error) {
 		if e.exporter != nil {
 			e.exporter.close()
 		}
-		if e.connection != nil {
-			e.connection.Release()
-		}
+		e.abandon()
 		return
 	}
 	c.in, c.out = e.in, e.out
 	c.state, c.exporter, c.connection, c.byTicket = e.result, e.exporter, e.connection, e.byTicket
-	if c.connection != nil {
-		c.connection.Complete(true)
-	}
 	c.handshakeDone.Store(true)
 	if c.ending.closed.Load() { // meanwhile, by a Close that did not see the handshake complete
 		c.end()

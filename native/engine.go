@@ -46,6 +46,7 @@ type engine struct {
 	exporter   *exporter
 	handshake  *handshake // nil before the ClientHello
 	byTicket   bool       // the client offers a ticket
+	isComplete bool       // and the cache knows it
 }
 
 // A state is what the engine awaits next; it has a type of its own for each message, with what is known by then.
@@ -103,6 +104,26 @@ func (e *engine) advance() error {
 		return e.fail(alert.UnexpectedMessage.Errorf("native: handshake message after the Finished"))
 	}
 	return nil
+}
+
+// complete tells the cache that the handshake is complete. The last flight goes out after that: who has it may come back with the
+// session at once.
+func (e *engine) complete() {
+	e.isComplete = true
+	if e.connection != nil {
+		e.connection.Complete(true)
+	}
+}
+
+// abandon tells the cache that nothing came of the connection.
+func (e *engine) abandon() {
+	switch {
+	case e.connection == nil:
+	case e.isComplete: // but the last flight did not go out
+		e.connection.End(reprise.Ending{})
+	default:
+		e.connection.Release()
+	}
 }
 
 // fail queues the alert of an error, unless the error is the peer's alert.
