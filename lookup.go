@@ -22,6 +22,9 @@ func (c *Cache) find(id SessionID, external func() context.Context, ahead *prefe
 	doubted, isTrusted := c.resident(id)
 	switch {
 	case isTrusted:
+		if ahead != nil { // it has come since
+			c.counters.misses.Add(1)
+		}
 		f.session = doubted
 		return f, Resumed
 	case doubted != nil:

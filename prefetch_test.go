@@ -158,6 +158,25 @@ func TestLookupsPassWhileTheEngineComputes(t *testing.T) {
 	})
 }
 
+// TestGottenSessionThatIsResidentThen counts as one that was not resident, as it does if nothing is asked ahead: the callback may
+// add what it returns.
+func TestGottenSessionThatIsResidentThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, reprise.Options{})
+		r := newRemoteCache(s, trip)
+		far := r.far(s, 1)
+		r.answers[far[0].ID()] = func() error { return s.Add(far[0]) }
+		before := s.Stats()
+		conn := s.expecting(far...)
+		time.Sleep(2 * trip)
+		expectLookup(t, conn, far[0], reprise.Resumed, 0)
+		after := s.Stats()
+		if hits, misses := after.CallbackHits-before.CallbackHits, after.Misses-before.Misses; hits != 1 || misses != 1 {
+			t.Errorf("%d hits of the callback, %d misses; want 1, 1", hits, misses)
+		}
+	})
+}
+
 // TestExpectNothing drops what was asked for, ends what is under way, and gives the next lookup all of the time again.
 func TestExpectNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
