@@ -142,7 +142,7 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 	if ahead == nil {
 		n.lookups++
 	}
-	if err == nil && n.lookups <= MaxLookups {
+	if err == nil && (ahead != nil || n.lookups <= MaxLookups) {
 		f, reason = n.find(sessionID, offer.MayBeRandom, ahead)
 	}
 	if f.session != nil {

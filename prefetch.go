@@ -2,6 +2,7 @@ package reprise
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 )
@@ -62,7 +63,7 @@ func (n *Connection) prefetch(id SessionID) {
 	if n.prefetches == nil {
 		n.prefetches = make(map[SessionID]*prefetch)
 	}
-	p := &prefetch{done: make(chan struct{})}
+	p := &prefetch{done: make(chan struct{}), answer: answer{err: errGetExited}}
 	n.prefetches[id] = p
 	n.lookups++
 	ctx := n.lookupContext()
@@ -71,6 +72,9 @@ func (n *Connection) prefetch(id SessionID) {
 		p.answer = n.cache.ask(ctx, id)
 	}()
 }
+
+// errGetExited is the answer of a get callback that ends its goroutine.
+var errGetExited = errors.New("reprise: the get callback ended the goroutine")
 
 // wait returns the answer, or an error if there is none when ctx is done.
 func (p *prefetch) wait(ctx context.Context) answer {

@@ -3,6 +3,7 @@ package reprise_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -291,6 +292,34 @@ func TestLookupsAheadCount(t *testing.T) {
 		expectLookup(t, conn, far[8], reprise.Resumed, trip)
 		expectLookup(t, conn, far[9], reprise.Unknown, 0)
 		r.expectAsked(t, 5, far[0], far[1], far[2], far[3], far[8])
+	})
+}
+
+// TestForeignAheadCostsNoAnswer: an ID that no fleet key has made takes no lookup from those that were asked for.
+func TestForeignAheadCostsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, reprise.Options{})
+		far := newRemoteCache(s, trip).far(s, reprise.MaxLookups)
+		foreign := newServer(t, reprise.Options{}).full()
+		conn := s.expecting(append([]*reprise.Session{foreign}, far...)...)
+		defer conn.Release()
+		if _, reason := conn.Lookup(foreign.ID().Bytes(), anyOffer); reason != reprise.Unknown {
+			t.Error(reason)
+		}
+		expectLookup(t, conn, far[0], reprise.Resumed, trip)
+	})
+}
+
+// TestGetThatEndsItsGoroutineAhead has told nothing of the session.
+func TestGetThatEndsItsGoroutineAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, reprise.Options{})
+		far := newRemoteCache(s, 0).far(s, 1)
+		s.SetGetCallback(func(context.Context, reprise.SessionID) (*reprise.Session, error) {
+			runtime.Goexit()
+			return nil, nil
+		})
+		expectLookup(t, s.expecting(far...), far[0], reprise.StoreError, 0)
 	})
 }
 
