@@ -138,7 +138,8 @@ func (c *storeCalls) admit(call *storeCall) error {
 	return nil
 }
 
-// run makes the call, however long that takes.
+// run makes the call, however long that takes. One that has ended before it could begin is not made: the binding may be closed by then,
+// and the store too, or a delete have followed the put.
 func (call *storeCall) run() {
 	defer call.calls.returned()
 	record, err := []byte(nil), errStoreExited
@@ -146,7 +147,9 @@ func (call *storeCall) run() {
 		call.timer.Stop()
 		call.end(record, err, context.Canceled)
 	}()
-	record, err = call.calls.do(call, call.request)
+	if call.Err() == nil {
+		record, err = call.calls.do(call, call.request)
+	}
 }
 
 func (c *storeCalls) returned() {

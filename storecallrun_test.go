@@ -1,0 +1,45 @@
+package reprise
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// A countingStore counts gets.
+type countingStore struct {
+	Store
+	gets int
+}
+
+func (s *countingStore) Get(context.Context, StoreKey) (record []byte, ok bool, err error) {
+	s.gets++
+	return nil, false, nil
+}
+
+// TestCallThatHasEndedIsNotBegun: the goroutine of a call can get to run when the binding, and the store, are closed.
+func TestCallThatHasEndedIsNotBegun(t *testing.T) {
+	for name, end := range map[string]func(*storeCall){
+		"late":    (*storeCall).expire,
+		"closed":  func(call *storeCall) { call.calls.giveUp() },
+		"in time": func(*storeCall) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &countingStore{}
+			calls := &storeCalls{store: store, ctx: t.Context(), waitedFor: make(map[*storeCall]struct{})}
+			call := &storeCall{
+				calls: calls, request: storeRequest{method: storeGet}, done: make(chan struct{}),
+				deadline: time.Now().Add(time.Minute), timer: time.NewTimer(time.Minute),
+			}
+			if err := calls.admit(call); err != nil {
+				t.Fatal(err)
+			}
+			end(call)
+			hasEnded := call.Err() != nil
+			call.run()
+			if begun := store.gets > 0; begun == hasEnded || calls.running != 0 {
+				t.Errorf("ended before: %v, begun: %v, %d running", hasEnded, begun, calls.running)
+			}
+		})
+	}
+}
