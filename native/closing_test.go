@@ -92,7 +92,9 @@ func TestLastFlightThatCanNotBeSent(t *testing.T) {
 	authority, certificate := certtest.Shared(t)
 	cache := newCache(t, reprise.Options{})
 	var removed []reprise.Removal
-	cache.SetRemoveCallback(func(_ *reprise.Cache, _ *reprise.Session, why reprise.Removal, _ bool) { removed = append(removed, why) })
+	cache.SetRemoveCallback(func(_ *reprise.Cache, _ *reprise.Session, why reprise.Removal, _ bool) {
+		removed = append(removed, why)
+	})
 	a, b := tcpPair(t)
 	below := &hooked{Conn: b}
 	flights := 0
