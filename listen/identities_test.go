@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -244,6 +245,46 @@ func TestRetriedHelloIsLookedUpAnew(t *testing.T) {
 	first, second := <-lookups, <-lookups
 	if first == second || first.Err() == nil {
 		t.Errorf("the second lookup shares the context of the first: %v; the first: %v", first == second, first.Err())
+	}
+}
+
+// TestFailureEndsWhatWasAskedAhead: a handshake that fails before a session is looked for leaves no call of the external cache behind.
+func TestFailureEndsWhatWasAskedAhead(t *testing.T) {
+	_, certificate := certtest.Shared(t)
+	cache, err := reprise.New(reprise.Options{LookupTimeout: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, reprise.MaxLookups)
+	cache.SetGetCallback(func(ctx context.Context, _ reprise.SessionID) (*reprise.Session, error) {
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return nil, ctx.Err()
+	})
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, CurvePreferences: []tls.CurveID{tls.CurveP256}} // the client has X25519
+	ln, err := Listen("tcp", "127.0.0.1:0", config, cache, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() { _, _ = ln.Accept() }() // until it is closed
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(marshal(t, ownIdentities(t, cache, 2)...)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("a lookup goes on")
+		}
 	}
 }
 
