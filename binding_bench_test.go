@@ -2,6 +2,7 @@ package reprise_test
 
 import (
 	"context"
+	"math"
 	"testing"
 
 	"github.com/reprise-tls/reprise"
@@ -15,7 +16,7 @@ func benchmarkBinding(b *testing.B, n int) (*reprise.Cache, *reprise.StoreBindin
 	if err != nil {
 		b.Fatal(err)
 	}
-	binding, err := reprise.BindStore(c, &memory.Store{}, reprise.StoreOptions{QueueLength: 1 << 30, QueueBytes: 1 << 40})
+	binding, err := reprise.BindStore(c, &memory.Store{}, reprise.StoreOptions{QueueLength: 1 << 30, QueueBytes: math.MaxInt})
 	if err != nil {
 		b.Fatal(err)
 	}
