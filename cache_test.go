@@ -197,6 +197,31 @@ func TestSessionsOfADroppedKeyEnd(t *testing.T) {
 	s.expectOffer(generated, reprise.Resumed)
 }
 
+// TestSessionsThatEnterUnderADroppedKey: they end, too; a handshake can be under way when the key is left out.
+func TestSessionsThatEnterUnderADroppedKey(t *testing.T) {
+	s := newServer(t, reprise.Options{Keys: fleetKeys(t, 2, 1)})
+	far := newRemoteCache(s, 0).far(s, 1)[0]
+	conn := s.accept(anyInfo)
+	found, reason := conn.Lookup(far.ID().Bytes(), anyOffer)
+	if reason != reprise.Resumed {
+		t.Fatal(reason)
+	}
+	conn.Resumed(found)
+	made, err := conn.NewSession(anyParams(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetKeys(fleetKeys(t, 3)); err != nil {
+		t.Fatal(err)
+	}
+	s.expectRemoved()
+	conn.Complete(true)
+	s.expectRemoved(removal{far.ID(), reprise.RemovedRevoked, true}, removal{made.ID(), reprise.RemovedRevoked, true})
+	if n := s.Stats().Number; n != 0 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
 func TestSettersReturnTheOldValue(t *testing.T) {
 	s := newServer(t, reprise.Options{})
 	if old := s.SetMode(reprise.ModeBoth); old != reprise.ModeServer || s.Mode() != reprise.ModeBoth {

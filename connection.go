@@ -35,6 +35,7 @@ type Connection struct {
 	parent     context.Context
 	began      time.Time
 	captured   revocationCount // when it began
+	keys       *FleetKeys      // when it began
 
 	// For the goroutine of the handshake alone.
 	external   context.Context // of all calls to the external cache, with their deadline; made for the first
@@ -104,6 +105,7 @@ func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, e
 		parent:     ctx,
 		began:      c.options.Now(),
 		captured:   c.revocations.Load().captured(),
+		keys:       c.Keys(),
 	}
 	n.scope = newScope(info.Context, info.Transport, n.serverName, info.ClientAuth, info.ClientCAs)
 	c.counters.accept.Add(1)
@@ -356,6 +358,7 @@ func (n *Connection) Complete(isConfirmed bool) {
 			continue
 		}
 		n.cache.announce(s, p)
+		n.checkKey(s)
 	}
 	if first {
 		n.cache.countHandshake(n.Reason())
@@ -387,11 +390,20 @@ func (n *Connection) countResumption(f found, p part) {
 	known := !f.external || c.internal.residents.areKnown() && c.internal.verified(f.session, f.since)
 	if !known && mode&ModeNoInternalStore == 0 {
 		c.adopt(f.session, p, f.since)
+		n.checkKey(f.session)
 	} else if p == confirmed {
 		c.internal.confirm(&f.session.id)
 	}
 	if mode&ModeUpdateTime != 0 {
 		c.internal.touch(&f.session.id, c.now())
+	}
+}
+
+// checkKey removes a session that has just entered the cache if its fleet key was left out since the connection began:
+// [Cache.SetKeys] may have been done with those that were there.
+func (n *Connection) checkKey(s *Session) {
+	if now := n.cache.Keys(); now != n.keys && n.keys.without(now).keyOf(s.id) != nil {
+		n.cache.RemoveWith(s, RemovedRevoked)
 	}
 }
 
