@@ -162,18 +162,7 @@ func TestIdentitiesAreLookedUpTogether(t *testing.T) {
 				}
 				return nil, ctx.Err()
 			})
-			ln, err := Listen("tcp", "127.0.0.1:0", test.config, cache, Options{Engine: test.engine})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close()
-			go func() { _, _ = ln.Accept() }() // until it is closed
-
-			conn, err := net.Dial("tcp", ln.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
+			conn := dialListener(t, test.config, cache, Options{Engine: test.engine})
 			for _, piece := range test.pieces(marshal(t, ownIdentities(t, cache, 5)...)) {
 				if _, err := conn.Write(piece); err != nil {
 					t.Fatal(err)
@@ -262,17 +251,7 @@ func TestFailureEndsWhatWasAskedAhead(t *testing.T) {
 		return nil, ctx.Err()
 	})
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, CurvePreferences: []tls.CurveID{tls.CurveP256}} // the client has X25519
-	ln, err := Listen("tcp", "127.0.0.1:0", config, cache, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	go func() { _, _ = ln.Accept() }() // until it is closed
-	conn, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dialListener(t, config, cache, Options{})
 	if _, err := conn.Write(marshal(t, ownIdentities(t, cache, 2)...)); err != nil {
 		t.Fatal(err)
 	}
@@ -286,6 +265,23 @@ func TestFailureEndsWhatWasAskedAhead(t *testing.T) {
 			t.Fatal("a lookup goes on")
 		}
 	}
+}
+
+// dialListener returns a connection to a listener that hands none out.
+func dialListener(t *testing.T, config *tls.Config, cache *reprise.Cache, o Options) net.Conn {
+	t.Helper()
+	ln, err := Listen("tcp", "127.0.0.1:0", config, cache, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() { _, _ = ln.Accept() }() // until it is closed
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 func whole(hello []byte) [][]byte  { return [][]byte{hello} }
