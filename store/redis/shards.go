@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -236,6 +237,11 @@ func (s *Store) refresh() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.judge()
+	if maps.EqualFunc(primaries, s.known, slices.Equal) {
+		return
+	}
+	s.known = primaries
 	slots := new([numSlots]*shard)
 	for address, ranges := range primaries {
 		sh := s.shards[address]
@@ -255,7 +261,6 @@ func (s *Store) refresh() {
 			delete(s.shards, address)
 		}
 	}
-	s.judge()
 }
 
 // begin begins to follow a primary.

@@ -62,7 +62,8 @@ type Store struct {
 	work  sync.WaitGroup
 
 	mu     sync.Mutex
-	shards map[string]*shard // by address
+	shards map[string]*shard      // by address
+	known  map[string][]slotRange // what slots and shards were made of
 }
 
 func newStore(t *target, options Options) *Store {
