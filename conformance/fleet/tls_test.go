@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reprise-tls/reprise/conformance/fleet"
 	"github.com/reprise-tls/reprise/conformance/internal/harness"
 	"github.com/reprise-tls/reprise/internal/certtest"
 	"github.com/reprise-tls/reprise/internal/redistest"
@@ -24,19 +25,26 @@ func TestRedisOverTLS(t *testing.T) {
 			client := f.ClientConfig(tls.VersionTLS12)
 			_, _, err := f.Ask(t.Context(), f.Nodes[0].Address, client)
 			must(t, err)
-			for end := time.Now().Add(harness.Patience); ; time.Sleep(20 * time.Millisecond) {
-				counters, err := f.Nodes[1].StoreCounters()
-				must(t, err)
-				if counters["notices"] > 0 {
-					break
-				}
-				if time.Now().After(end) {
-					t.Fatalf("the other node was told of no session: %v", counters)
-				}
-			}
+			awaitCounters(t, f.Nodes[0], "it has written the session", func(counters map[string]float64) bool { return counters["queue_length"] == 0 })
+			awaitCounters(t, f.Nodes[1], "it was told of the session", func(counters map[string]float64) bool { return counters["notices"] > 0 })
 			if a, _, err := f.Ask(t.Context(), f.Nodes[1].Address, client); !a.Resumed || err != nil {
 				t.Errorf("on the other node: %+v, %v", a, err)
 			}
 		})
+	}
+}
+
+// awaitCounters waits until the counters of a node's store are as they should be.
+func awaitCounters(t *testing.T, n *fleet.Node, what string, are func(counters map[string]float64) bool) {
+	t.Helper()
+	for end := time.Now().Add(harness.Patience); ; time.Sleep(20 * time.Millisecond) {
+		counters, err := n.StoreCounters()
+		must(t, err)
+		if are(counters) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("node %s: waited in vain until %s: %v", n.Name, what, counters)
+		}
 	}
 }

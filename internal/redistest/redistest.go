@@ -221,16 +221,24 @@ func (s *Server) Forget() {
 	}
 }
 
-// freePort returns a port that nobody listens at, below those that the system gives to connections: it has to be free still when a
-// server is started again.
+// freePort returns a port that nobody listens at, below those that the system gives to connections and those of conformance/fleet: it
+// has to be free still when a server is started again. Until the test ends, no other test gets it, of this process or another: a
+// port of the same number for UDP, which no server here uses, is taken as a sign of that.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+		port := 2000 + rand.IntN(10000)
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		sign, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
+		}
+		if l, err := net.Listen("tcp", address); err == nil {
 			l.Close()
+			tb.Cleanup(func() { sign.Close() })
 			return port
 		}
+		sign.Close()
 	}
 	tb.Fatal("no port is free")
 	return 0
