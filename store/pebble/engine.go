@@ -179,10 +179,25 @@ func (e *engine) clear(ctx context.Context) error {
 		}
 	}
 	// Left to itself, Pebble gives the room back some time. If ctx ends first, that must do.
+	ctx, cancel := e.untilFailure(ctx)
+	defer cancel()
 	if err := e.db.Compact(ctx, allRecords.Start, allRecords.End, false); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return nil
+}
+
+// untilFailure returns a context that ends when the engine fails, too: Pebble then tries a compaction again and again.
+func (e *engine) untilFailure(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-e.failed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // syncPuts syncs what was put, until the engine is stopped.
