@@ -69,7 +69,7 @@ type StoreOptions struct {
 // Stores are told lifetimes, not times. A session's own times are those of the node that made it, so on a node whose
 // clock is ahead it ends earlier by the difference, and on one whose clock is behind and that has it in its internal cache later.
 // Clocks may differ by an hour: a session that was made further in the future does not resume. Early data are refused from a difference
-// of 10 seconds on, where it can be seen ([Cache.MayAcceptEarlyData]).
+// of 10 seconds on; nodes with a store that is [Clocked] compare their clocks with the store's ([Cache.MayAcceptEarlyData]).
 type StoreBinding struct {
 	cache      *Cache
 	store      Store
@@ -83,8 +83,11 @@ type StoreBinding struct {
 	foreign     foreignRate
 	counts      bindingCounts
 	closed      atomic.Bool
-	cancel      context.CancelFunc
-	sweeping    sync.WaitGroup
+
+	clockDiffers atomic.Bool // from the store's, when it was last looked at
+
+	cancel   context.CancelFunc
+	sweeping sync.WaitGroup
 }
 
 type bindingCounts struct {
@@ -174,6 +177,9 @@ func (b *StoreBinding) setCallbacks() error {
 		bound := *old
 		bound.newSession, bound.remove, bound.get, bound.take = b.announced, b.removed, b.get, b.take
 		bound.promise = b.TakePromise()
+		if _, ok := b.store.(Clocked); ok {
+			bound.agreesOnTime = b.agreesOnTime
+		}
 		if c.callbacks.CompareAndSwap(old, &bound) {
 			return nil
 		}

@@ -871,7 +871,10 @@ func TestCloseTellsOfPutsThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{}
 		n := newNode(t, store, nil, oneWriter)
-		store.beforeCall(fail, "put")
+		store.beforeCall(func(ctx context.Context) error {
+			_ = slow(time.Millisecond)(ctx) // until Close waits for it
+			return errFault
+		}, "put")
 		n.announce(n.make())
 		if err := n.StoreBinding.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "1 of the last puts") {
 			t.Errorf("Close returned %v", err)

@@ -63,6 +63,8 @@ type callbacks struct {
 	take       TakeCallback
 	promise    TakePromise // of take
 	generateID GenerateIDCallback
+
+	agreesOnTime func(SessionID) bool // with the store that take takes from; nil: always
 }
 
 func (c *Cache) updateCallbacks(change func(*callbacks)) {
@@ -103,13 +105,14 @@ func (c *Cache) SetTakeCallback(f TakeCallback) {
 	c.updateCallbacks(func(s *callbacks) {
 		s.take = f
 		s.promise = TakePromise{Atomic: f != nil, Durable: f != nil}
+		s.agreesOnTime = nil
 	})
 }
 
 // TakeCallback returns the take callback, nil if none is set.
 func (c *Cache) TakeCallback() TakeCallback { return c.callbacks.Load().take }
 
-// TakePromise says how far single use can be trusted. Engines make and accept early data only if it is both atomic and
+// TakePromise says how far single use can be trusted. Early data are made and accepted only if it is both atomic and
 // durable. Of a take callback that the application has set both are taken for granted, of that of a [StoreBinding] what
 // its store says, and without one neither holds.
 func (c *Cache) TakePromise() TakePromise { return c.callbacks.Load().promise }

@@ -257,8 +257,9 @@ func (n *Connection) Resumed(s *Session) {
 // unless p has one, and the lineage of the session that was resumed, or of this connection: that one began with Accept
 // and ends with the earliest NotAfter in verifiedChains. It is kept and announced by [Connection.Complete].
 //
-// The fields of p that say so are set here; an ID only if p has none, which then is one of [Connection.NewID]. An error
-// means that no session can be made; the handshake goes on without.
+// The fields of p that say so are set here; an ID only if p has none, which then is one of [Connection.NewID]. The session allows no
+// early data, whatever p says, if the node may not accept any now ([Cache.MayAcceptEarlyData]). An error means that no session can be
+// made; the handshake goes on without.
 func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certificate) (*Session, error) {
 	c := n.cache
 	var err error
@@ -272,6 +273,9 @@ func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certif
 	p.Scope = n.scope
 	p.ServerName = n.serverName
 	p.SingleUse = p.SingleUse || c.options.SingleUse
+	if p.MaxEarlyData > 0 && !c.hasEarlyData(p.ID) {
+		p.MaxEarlyData = 0
+	}
 	if p.Timeout == 0 {
 		p.Timeout = c.Timeout()
 	}

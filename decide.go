@@ -47,23 +47,6 @@ func (n *Connection) decide(s *Session, offer *Offer, now milliseconds) (reason 
 	return Resumed, chains
 }
 
-// MayAcceptEarlyData tells whether an engine may accept early data with a session that it resumes: the session was made for them,
-// its take is atomic and durable ([TakePromise]), and it was made no more than 10 seconds in the future of the cache's
-// clock. Otherwise the handshake goes on without them.
-//
-// RFC 8446, section 8.3, has a server compare the age of a session with what the client says of it, to bound the time in which early
-// data can be sent again. A session of the future tells that the clocks of two nodes differ, and its age says nothing. One of a node
-// whose clock is behind only looks older than it is, which nobody can see. That no early data are accepted twice rests
-// on the take alone (section 8.1), which knows no clocks.
-func (c *Cache) MayAcceptEarlyData(s *Session) bool {
-	promise := c.TakePromise()
-	return s.maxEarlyData > 0 && promise.Atomic && promise.Durable && s.created-c.now() <= maxEarlyDataSkew
-}
-
-// maxEarlyDataSkew is by how much clocks of nodes may differ where early data are accepted: what RFC 8446, section 8.3, has servers
-// allow for errors of clocks.
-const maxEarlyDataSkew milliseconds = 10 * 1000
-
 // suiteFits tells whether the session's cipher suite is one of those that can be used (RFC 5246, section 7.4.1.3), or
 // in TLS 1.3 has the hash of one (RFC 8446, section 4.2.11).
 func suiteFits(s *Session, suites []uint16) bool {

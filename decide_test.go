@@ -299,15 +299,6 @@ func TestTake(t *testing.T) {
 	multi.expectOffer(session, reprise.Resumed)
 }
 
-func TestEarlyDataIsForSingleUse(t *testing.T) {
-	s := newServer(t, reprise.Options{})
-	p := anyParams()
-	p.MaxEarlyData = 1
-	if !s.fullWith(anyInfo, p).SingleUse() {
-		t.Error("a session with early data is not for single use")
-	}
-}
-
 // TestChecksComeBeforeTheTake: a session that may not be resumed here is not used up.
 func TestChecksComeBeforeTheTake(t *testing.T) {
 	s := newServer(t, reprise.Options{SingleUse: true})
@@ -561,37 +552,5 @@ func TestUnconfirmedPerSource(t *testing.T) {
 	}
 	if conn.Complete(false); high.Stats().NotKept != 0 {
 		t.Error("a high bound keeps nothing")
-	}
-}
-
-// TestMayAcceptEarlyData: not without a take that holds everywhere, and not with a session whose age can't be told.
-func TestMayAcceptEarlyData(t *testing.T) {
-	s := newServer(t, reprise.Options{})
-	p := anyParams()
-	p.MaxEarlyData = 1
-	session, without := s.fullWith(anyInfo, p), s.full()
-	if s.MayAcceptEarlyData(session) {
-		t.Error("accepted without a take callback")
-	}
-	s.SetTakeCallback(func(context.Context, *reprise.Session) (bool, error) { return true, nil })
-	made := s.now
-	for _, test := range []struct {
-		passed time.Duration
-		want   bool
-	}{
-		{-5 * time.Minute, false},
-		{-10*time.Second - time.Millisecond, false},
-		{-10 * time.Second, true},
-		{0, true},
-		{5 * time.Minute, true},
-	} {
-		s.now = made.Add(test.passed)
-		if s.MayAcceptEarlyData(session) != test.want {
-			t.Errorf("%v after it was made: want %v", test.passed, test.want)
-		}
-		if s.MayAcceptEarlyData(without) {
-			t.Error("accepted with a session that was not made for them")
-		}
-		s.expectOffer(without, reprise.Resumed)
 	}
 }

@@ -148,7 +148,8 @@ type SessionParams struct {
 	PeerCertificates [][]byte
 	// TicketAgeAdd is the ticket_age_add of a TLS 1.3 ticket (RFC 8446, section 4.6.1).
 	TicketAgeAdd uint32
-	// MaxEarlyData is the max_early_data_size of a TLS 1.3 ticket, 0 if it allows no early data.
+	// MaxEarlyData is the max_early_data_size of a TLS 1.3 ticket, 0 if it allows no early data. [Connection.NewSession]
+	// may make it 0.
 	MaxEarlyData uint32
 	// ApplicationData is opaque data of the application or of other layers, such as the Extra of a
 	// [tls.SessionState].

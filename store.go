@@ -115,6 +115,14 @@ const (
 	NoticesLost
 )
 
+// A Clocked store has a clock of its own, as a server has. Nodes that share it know nothing of each other's clocks, and compare theirs
+// with this one, where early data depend on it ([Cache.MayAcceptEarlyData]).
+type Clocked interface {
+	// Clock returns what the clock of the part of the store that key is in shows now, to a second, and false if that is not known
+	// at present. It does not block.
+	Clock(key StoreKey) (now time.Time, ok bool)
+}
+
 // A Swapper is a store that keeps a few values beside its records, of [MaxRecordLength] at most and without a lifetime. What is in
 // them concerns all nodes, such as what was revoked. They are no records: no other method shows, counts or changes them, but
 // [Clearer] clears them too.

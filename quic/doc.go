@@ -16,8 +16,9 @@
 // any [reprise.Incarnated] store. Elsewhere sessions resume without them, as often as one likes. Where the store does not answer, or
 // does not know its own incarnation, they are refused at that moment. None of this fails a handshake.
 //
-// They are refused, too, with a session that was made more than 10 seconds in the future of the node's clock: clocks differ then
-// ([reprise.Cache.MayAcceptEarlyData]). The session resumes, and is used up.
+// They are refused, too, on a node whose clock differs from that of Redis by more than 5 seconds, or, with a store that has no clock,
+// with a session that was made more than 10 seconds in the future ([reprise.Cache.MayAcceptEarlyData]). The session resumes, and is
+// used up.
 //
 // Refused early data reach no application. What was accepted reaches it before the client's Finished: it comes from the client that
 // the session was made with, and once, but the same client can have sent the same request in another connection too.

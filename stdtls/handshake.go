@@ -132,7 +132,7 @@ func (h *handshake) newSession(cs *tls.ConnectionState, state *tls.SessionState)
 	if err != nil {
 		return nil, err
 	}
-	if state.EarlyData && h.mayMakeEarlyData() {
+	if state.EarlyData && h.isQUIC { // crypto/tls takes none over TCP
 		p.MaxEarlyData = maxEarlyDataQUIC
 	}
 	return h.connection.NewSession(p, cs.VerifiedChains)
@@ -140,10 +140,3 @@ func (h *handshake) newSession(cs *tls.ConnectionState, state *tls.SessionState)
 
 // maxEarlyDataQUIC is the max_early_data_size of every QUIC ticket that allows early data (RFC 9001, section 4.6.1).
 const maxEarlyDataQUIC = 0xffffffff
-
-// mayMakeEarlyData tells whether a new session may carry early data. crypto/tls takes none over TCP, and a replay is
-// prevented by nothing but the take of the session, everywhere and for good.
-func (h *handshake) mayMakeEarlyData() bool {
-	promise := h.connection.Cache().TakePromise()
-	return h.isQUIC && promise.Atomic && promise.Durable
-}

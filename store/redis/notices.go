@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// heartbeat is how often a primary is asked for its life, on the connection that notices come by. With the answer, all
+	// heartbeat is how often a primary is asked for its pulse, on the connection that notices come by. With the answer, all
 	// notices of before have come.
 	heartbeat = 500 * time.Millisecond
 	// heartbeatTimeout is how long the answer may take before notices count as lost.
@@ -49,6 +49,7 @@ func (s *Store) Notices(ctx context.Context, f func(reprise.Notice)) {
 func (s *Store) follow(ctx context.Context, sh *shard) {
 	for ctx.Err() == nil {
 		s.followOnce(ctx, sh)
+		sh.clock.Store(nil)
 		s.setTracks(sh, nil)
 		select {
 		case <-ctx.Done():
@@ -69,11 +70,12 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 		return
 	}
 	for {
-		life, err := lifeOf(ctx, client)
+		pulse, err := pulseOf(ctx, client)
 		if err != nil {
 			return
 		}
-		sh.life.Store(life)
+		sh.life.Store(pulse.life)
+		sh.clock.Store(pulse.clock)
 		if sh.tracks.Load() == nil {
 			s.wake(ctx, sh)
 		}

@@ -21,6 +21,7 @@ import (
 type shard struct {
 	address string
 	life    atomic.Uint64
+	clock   atomic.Pointer[clock]          // nil while it is not known
 	tracks  atomic.Pointer[rueidis.Client] // nil while notices are lost
 	end     context.CancelFunc
 }
@@ -71,6 +72,22 @@ func (s *Store) Incarnation(key reprise.StoreKey) uint64 {
 	return s.noLife
 }
 
+// A clock is what the clock of a server has shown, and when that was here.
+type clock struct{ shown, here time.Time }
+
+// Clock implements [reprise.Clocked] with what the primary that has the key has told last, within half a second.
+func (s *Store) Clock(key reprise.StoreKey) (now time.Time, ok bool) {
+	sh := s.shardOf(key)
+	if sh == nil {
+		return now, false
+	}
+	c := sh.clock.Load()
+	if c == nil {
+		return now, false
+	}
+	return c.shown.Add(time.Since(c.here)), true
+}
+
 // takeScript takes a record and tells the replication ID, in one atomic step.
 var takeScript = rueidis.NewLuaScript(`
 local record = redis.call('GETDEL', KEYS[1])
@@ -112,27 +129,43 @@ func parseLife(id string) (uint64, error) {
 	return max(life, 1), nil
 }
 
-// lifeOf asks a primary for its life. Of a replica it returns an error.
-func lifeOf(ctx context.Context, client rueidis.Client) (uint64, error) {
+// A pulse is what a primary tells of itself, again and again.
+type pulse struct {
+	life  uint64
+	clock *clock // nil if it does not tell its time
+}
+
+// pulseOf asks a primary for its pulse. Of a replica it returns an error.
+func pulseOf(ctx context.Context, client rueidis.Client) (p pulse, err error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
-	answer, err := await(ctx, func() rueidis.RedisResult { return client.Do(ctx, client.B().Info().Section("replication").Build()) })
+	asked := time.Now()
+	answers, err := await(ctx, func() []rueidis.RedisResult {
+		return client.DoMulti(ctx, client.B().Info().Section("replication").Build(), client.B().Info().Section("server").Build())
+	})
 	if err != nil {
-		return 0, err
+		return p, err
 	}
-	info, err := answer.ToString()
-	if err != nil {
-		return 0, wrap(err)
-	}
+	here := asked.Add(time.Since(asked) / 2)
 	fields := make(map[string]string)
-	for line := range strings.Lines(info) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		fields[name] = value
+	for _, answer := range answers {
+		info, err := answer.ToString()
+		if err != nil {
+			return p, wrap(err)
+		}
+		for line := range strings.Lines(info) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+			fields[name] = value
+		}
 	}
 	if fields["role"] != "master" {
-		return 0, errors.New("redisstore: the server is a replica")
+		return p, errors.New("redisstore: the server is a replica")
 	}
-	return parseLife(fields["master_replid"])
+	if shown, err := strconv.ParseInt(fields["server_time_usec"], 10, 64); err == nil {
+		p.clock = &clock{shown: time.UnixMicro(shown), here: here}
+	}
+	p.life, err = parseLife(fields["master_replid"])
+	return p, err
 }
 
 // primaries asks which servers have which slots.

@@ -28,6 +28,7 @@ type double struct {
 
 	volatile bool          // takes are not durable
 	life     func() uint64 // of each take; nil: always 1
+	clock    func() (time.Time, bool)
 	notices  chan reprise.Notice
 }
 
@@ -39,6 +40,13 @@ func (d *double) TakeIncarnated(ctx context.Context, key reprise.StoreKey) ([]by
 		return record, d.life(), ok, err
 	}
 	return record, 1, ok, err
+}
+
+func (d *double) Clock(reprise.StoreKey) (time.Time, bool) {
+	if d.clock != nil {
+		return d.clock()
+	}
+	return time.Now(), true
 }
 
 // Notices tells what is put into d.notices.

@@ -42,6 +42,7 @@ func faults(name string) map[string]func() *double {
 		"Batch":              {"one is forgotten": batchForgets, "one lifetime for all": batchHasOneLifetime, "zero is for ever": batchForever},
 		"Incarnation":        {"each take in a life of its own": livesBriefly, "takes are in a life unheard of": livesUnheard},
 		"IncarnationRestart": {"one life for all": restartsAlive},
+		"Clock":              {"it stands still": clockStands, "it is never known": clockUnknown},
 		"Notices":            {"it never says that it follows": followsSilently, "deletes are not told": tellsNoDeletes, "takes are not told": tellsNoTakes},
 		"Value":              {"a miss is a value": valueMissIsValue, "old does not matter": swapBlindly, "old is kept": valueSharesSlice},
 		"ValueApart":         {"values are records": valuesAreRecords},
@@ -558,6 +559,15 @@ func livesBriefly() *double {
 func livesUnheard() *double { return &double{life: func() uint64 { return 2 }} }
 
 func restartsAlive() *double { return &double{volatile: true} }
+
+func clockStands() *double {
+	now := time.Now()
+	return &double{clock: func() (time.Time, bool) { return now, true }}
+}
+
+func clockUnknown() *double {
+	return &double{clock: func() (time.Time, bool) { return time.Time{}, false }}
+}
 
 func followsSilently() *double {
 	d := newTelling()

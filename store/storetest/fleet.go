@@ -71,6 +71,30 @@ func (c *checker) awaitLife(s reprise.Incarnated, key reprise.StoreKey, want uin
 	}
 }
 
+func checkClock(c *checker) {
+	s := optional[reprise.Clocked](c, c.open())
+	begun, shown := time.Now(), c.clock(s)
+	time.Sleep(1500 * time.Millisecond)
+	shownLater := c.clock(s)
+	if passed, told := time.Since(begun), shownLater.Sub(shown); (told - passed).Abs() > time.Second {
+		c.fail("%v have passed, the clock has gone %v", passed, told)
+	}
+}
+
+// clock waits until the store knows its clock, and returns what that shows.
+func (c *checker) clock(s reprise.Clocked) time.Time {
+	c.Helper()
+	for end := time.Now().Add(patience / 3); ; time.Sleep(5 * time.Millisecond) {
+		shown, ok := s.Clock(newKey())
+		if ok {
+			return shown
+		}
+		if time.Now().After(end) {
+			c.fail("the clock is still not known after %v", patience/3)
+		}
+	}
+}
+
 func checkNotices(c *checker) {
 	if c.second == nil {
 		c.Skip("the store belongs to one process")

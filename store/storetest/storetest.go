@@ -118,6 +118,7 @@ var cases = []testCase{
 	{"Batch", "PutBatch does what as many calls of Put do, in any order", checkBatch},
 	{"Incarnation", "TakeIncarnated is [Store.Take], and returns the number of the life in which the record was taken.", checkIncarnation},
 	{"IncarnationRestart", "the number changes whenever records that were taken or deleted may have come back", checkIncarnationRestart},
+	{"Clock", "Clock returns what the clock of the part of the store that key is in shows now, to a second", checkClock},
 	{"Notices", "A Notifier is a store that tells of removals, whichever node or tool makes them", checkNotices},
 	{"Value", "Value returns the value under key, nil if there is none.", checkValue},
 	{"ValueApart", "They are no records: no other method shows, counts or changes them", checkValueApart},
