@@ -1,107 +1,104 @@
 package reprise
 
 import (
-	"encoding/binary"
 	"sync/atomic"
+	"unsafe"
+
+	"github.com/reprise-tls/reprise/internal/largepages"
 )
 
 // A cell is a session in the internal cache. It holds no pointer, so that the garbage collector passes over the memory
 // of any number of sessions without looking into it, and fills three cache lines. Lookups read it without the shard's lock, so
-// what they read is atomic.
+// what they read is atomic: the words of the session's data, as they lie in memory.
 type cell struct {
-	id                           [MaxSessionIDLength / 8]atomic.Uint64
-	secret                       [maxSecretLength / 8]atomic.Uint64
-	lineage                      [2]atomic.Uint64
-	created, timeout, start, end atomic.Int64
-	tag                          atomic.Uint64
-	negotiated                   atomic.Uint64 // version, cipher suite, group, length of the secret, flags
-	ticketAgeAdd, maxEarlyData   atomic.Uint32
-	generation, epoch            atomic.Uint32
-	idLength                     atomic.Uint32
-	profile                      atomic.Uint32 // slot in the shard's profiles
+	words   [lengthWord + 1]atomic.Uint64
+	profile atomic.Uint32 // slot in the shard's profiles
 
 	// For the holder of the shard's lock.
-	fingerprint uint64
-	rank        uint32 // in the order of expiry
-	next        slot   // of the free cells
-	state       cellState
+	rank  uint32 // in the order of expiry
+	next  slot   // of the free cells
+	state cellState
+}
+
+// The words of a session's data: those before the ID, which comes last, those of the ID, and its length.
+const (
+	idWord     = int(unsafe.Offsetof(sessionData{}.id) / 8)
+	lengthWord = idWord + MaxSessionIDLength/8
+)
+
+// words returns the memory of a session's data, but for the length of its ID.
+func (d *sessionData) words() *[lengthWord]uint64 { return (*[lengthWord]uint64)(unsafe.Pointer(d)) }
+
+// words returns the memory of the ID, but for its length.
+func (id *SessionID) words() *[MaxSessionIDLength / 8]uint64 {
+	return (*[MaxSessionIDLength / 8]uint64)(unsafe.Pointer(&id.bytes))
 }
 
 // store writes a session to the cell.
 func (c *cell) store(d *sessionData, profile slot) {
-	storeWords(c.id[:], d.id.bytes[:])
-	storeWords(c.secret[:], d.secret[:])
-	storeWords(c.lineage[:], d.lineage.id[:])
-	c.created.Store(int64(d.created))
-	c.timeout.Store(int64(d.timeout))
-	c.start.Store(int64(d.lineage.start))
-	c.end.Store(int64(d.lineage.end))
-	c.tag.Store(uint64(d.residence.tag))
-	c.negotiated.Store(uint64(d.version) | uint64(d.cipherSuite)<<16 | uint64(d.group)<<32 | uint64(d.secretLength)<<48 | uint64(d.flags)<<56)
-	c.ticketAgeAdd.Store(d.ticketAgeAdd)
-	c.maxEarlyData.Store(d.maxEarlyData)
-	c.generation.Store(d.lineage.generation)
-	c.epoch.Store(uint32(d.residence.epoch))
-	c.idLength.Store(uint32(d.id.length))
+	for i, word := range d.words() {
+		c.words[i].Store(word)
+	}
+	c.words[lengthWord].Store(uint64(d.id.length))
 	c.profile.Store(uint32(profile))
 }
 
-// load reads the session of the cell, but for its ID, which lookups have already. It is written out, not in loops: it is half
+// load reads the session of the cell, but for its ID, which lookups have already. It is written out, not in a loop: it is much
 // of what a lookup does.
 func (c *cell) load(d *sessionData) (profile slot) {
-	loadWords(d.secret[0:16], &c.secret[0], &c.secret[1])
-	loadWords(d.secret[16:32], &c.secret[2], &c.secret[3])
-	loadWords(d.secret[32:48], &c.secret[4], &c.secret[5])
-	d.created = milliseconds(c.created.Load())
-	d.timeout = milliseconds(c.timeout.Load())
-	loadWords(d.lineage.id[:], &c.lineage[0], &c.lineage[1])
-	d.lineage.start = milliseconds(c.start.Load())
-	d.lineage.end = milliseconds(c.end.Load())
-	d.lineage.generation = c.generation.Load()
-	d.residence.tag = storeTag(c.tag.Load())
-	d.residence.epoch = epoch(c.epoch.Load())
-	d.ticketAgeAdd = c.ticketAgeAdd.Load()
-	d.maxEarlyData = c.maxEarlyData.Load()
-	negotiated := c.negotiated.Load()
-	d.version = uint16(negotiated)
-	d.cipherSuite = uint16(negotiated >> 16)
-	d.group = uint16(negotiated >> 32)
-	d.secretLength = uint8(negotiated >> 48)
-	d.flags = sessionFlags(negotiated >> 56)
+	from, to := &c.words, d.words()
+	to[0] = from[0].Load()
+	to[1] = from[1].Load()
+	to[2] = from[2].Load()
+	to[3] = from[3].Load()
+	to[4] = from[4].Load()
+	to[5] = from[5].Load()
+	to[6] = from[6].Load()
+	to[7] = from[7].Load()
+	to[8] = from[8].Load()
+	to[9] = from[9].Load()
+	to[10] = from[10].Load()
+	to[11] = from[11].Load()
+	to[12] = from[12].Load()
+	to[13] = from[13].Load()
+	to[14] = from[14].Load()
+	to[15] = from[15].Load()
+	to[16] = from[16].Load()
 	return slot(c.profile.Load())
+}
+
+// Here the compiler says if load is not right any more.
+var _ [17]struct{} = [idWord]struct{}{}
+
+// data reads all of the session's data.
+func (c *cell) data() (d sessionData) {
+	c.load(&d)
+	d.id = c.sessionID()
+	return d
 }
 
 // sessionID reads the ID of the session, the empty one if the cell is free.
 func (c *cell) sessionID() (id SessionID) {
-	loadWords(id.bytes[:16], &c.id[0], &c.id[1])
-	loadWords(id.bytes[16:], &c.id[2], &c.id[3])
-	id.length = int(c.idLength.Load())
+	to := id.words()
+	for i := range to {
+		to[i] = c.words[idWord+i].Load()
+	}
+	id.length = int(c.words[lengthWord].Load())
 	return id
 }
 
-func (c *cell) flags() sessionFlags { return sessionFlags(c.negotiated.Load() >> 56) }
-
 // has tells whether the cell holds the session id.
 func (c *cell) has(id *SessionID) bool {
-	b, le := &id.bytes, binary.LittleEndian
-	return c.id[0].Load()^le.Uint64(b[0:])|
-		c.id[1].Load()^le.Uint64(b[8:])|
-		c.id[2].Load()^le.Uint64(b[16:])|
-		c.id[3].Load()^le.Uint64(b[24:])|
-		uint64(c.idLength.Load())^uint64(id.length) == 0
+	want := id.words()
+	return c.words[idWord].Load()^want[0]|
+		c.words[idWord+1].Load()^want[1]|
+		c.words[idWord+2].Load()^want[2]|
+		c.words[idWord+3].Load()^want[3]|
+		c.words[lengthWord].Load()^uint64(id.length) == 0
 }
 
-func storeWords(to []atomic.Uint64, b []byte) {
-	for i := range to {
-		to[i].Store(binary.LittleEndian.Uint64(b[8*i:]))
-	}
-}
-
-// loadWords reads two words.
-func loadWords(b []byte, first, second *atomic.Uint64) {
-	binary.LittleEndian.PutUint64(b, first.Load())
-	binary.LittleEndian.PutUint64(b[8:], second.Load())
-}
+// isFree tells whether the cell holds no session: none has an empty ID.
+func (c *cell) isFree() bool { return c.words[lengthWord].Load() == 0 }
 
 type cellState uint8
 
@@ -119,42 +116,33 @@ func (c *cell) part() part {
 	return confirmed
 }
 
-// A slot is the place of a cell or of a profile in its slab.
+// A slot is the place of a cell in its shard, or of a profile. That of a cell is the number of its chunk and the place there.
 type slot uint32
 
 const noSlot = ^slot(0)
 
-// slotsPerChunk makes a chunk of cells of 24 KiB, which the allocator aligns to cache lines and rounds up by nothing.
-const slotsPerChunk = 128
+// Chunks of cells double in length, from 24 KiB to 6 MiB, and have that length then. So the table of them stays so small that lookups find it
+// in the processor's first cache, few sessions take little memory, and that of many lies in large pages.
+const (
+	firstChunk   = 1 << 7 // cells
+	longestChunk = 1 << chunkBits
+	chunkBits    = 15
+)
 
-// A slab is memory for any number of cells or profiles. They never move, so that they can be read without the lock, by whoever
-// has read their slot.
-type slab[T any] struct {
-	chunks atomic.Pointer[[]*[slotsPerChunk]T]
-	unused slot // first slot that was never used
-}
-
-func (s *slab[T]) at(i slot) *T { return &(*s.chunks.Load())[i/slotsPerChunk][i%slotsPerChunk] }
-
-// extend returns a slot that was never used.
-func (s *slab[T]) extend() slot {
-	if s.unused%slotsPerChunk == 0 {
-		var chunks []*[slotsPerChunk]T
-		if there := s.chunks.Load(); there != nil {
-			chunks = *there
-		}
-		chunks = append(chunks, new([slotsPerChunk]T))
-		s.chunks.Store(&chunks)
-	}
-	s.unused++
-	return s.unused - 1
-}
-
-// cells are the cells of a shard. Freed ones are overwritten and used again.
+// cells are the cells of a shard. They never move, so that they can be read without the lock, by whoever has read their slot. Freed
+// ones are overwritten and used again.
 type cells struct {
-	slab[cell]
-	free slot // first of the freed slots
+	chunks atomic.Pointer[[][]cell]
+	used   int  // cells of the last chunk that were ever used
+	free   slot // first of the freed slots
 }
+
+func (c *cells) init() {
+	c.chunks.Store(new([][]cell))
+	c.free = noSlot
+}
+
+func (c *cells) at(s slot) *cell { return &(*c.chunks.Load())[s>>chunkBits][s%longestChunk] }
 
 func (c *cells) allocate() slot {
 	if c.free == noSlot {
@@ -165,6 +153,22 @@ func (c *cells) allocate() slot {
 	return s
 }
 
+// extend returns a slot that was never used.
+func (c *cells) extend() slot {
+	chunks := *c.chunks.Load()
+	last := len(chunks) - 1
+	if last < 0 || c.used == len(chunks[last]) {
+		chunk := make([]cell, min(firstChunk<<len(chunks), longestChunk))
+		largepages.Advise(chunk)
+		chunks = append(chunks, chunk)
+		c.chunks.Store(&chunks)
+		last++
+		c.used = 0
+	}
+	c.used++
+	return slot(last<<chunkBits + c.used - 1)
+}
+
 // release overwrites the cell, its secret above all, and frees its slot.
 func (c *cells) release(s slot) {
 	cell := c.at(s)
@@ -173,17 +177,21 @@ func (c *cells) release(s slot) {
 	c.free = s
 }
 
-// profiles is the table of profiles that the cells of a shard share, each with the number of cells that have it.
+// profiles is the table of profiles that the cells of a shard share.
 type profiles struct {
-	slab[profileEntry]
+	table atomic.Pointer[[]atomic.Pointer[profile]] // by slot; nil where the slot is free
+	cells []int                                     // by slot: how many have the profile
 	index map[profile]slot
 	free  []slot
 }
 
-type profileEntry struct {
-	profile atomic.Pointer[profile] // nil if the slot is free
-	cells   uint32
+func (p *profiles) init() {
+	p.table.Store(new([]atomic.Pointer[profile]))
+	p.index = make(map[profile]slot)
 }
+
+// at returns the profile of a slot. It may be called without the lock, with the slot that was read from a cell.
+func (p *profiles) at(s slot) *profile { return (*p.table.Load())[s].Load() }
 
 // has tells whether a cell has the profile already.
 func (p *profiles) has(of *profile) bool {
@@ -201,30 +209,43 @@ func (p *profiles) acquire(of *profile) (s slot, isNew bool) {
 	s, ok := p.index[*of]
 	if !ok {
 		s = p.allocate()
-		p.at(s).profile.Store(of)
+		(*p.table.Load())[s].Store(of)
 		p.index[*of] = s
 	}
-	p.at(s).cells++
+	p.cells[s]++
 	return s, !ok
 }
 
 func (p *profiles) allocate() slot {
-	last := len(p.free) - 1
-	if last < 0 {
-		return p.extend()
+	if last := len(p.free) - 1; last >= 0 {
+		s := p.free[last]
+		p.free = p.free[:last]
+		return s
 	}
-	s := p.free[last]
-	p.free = p.free[:last]
-	return s
+	s := len(p.cells)
+	p.cells = append(p.cells, 0)
+	if s == len(*p.table.Load()) {
+		p.grow()
+	}
+	return slot(s)
+}
+
+// grow makes the table twice as long. Who reads the former one has read slots that are in it.
+func (p *profiles) grow() {
+	table := *p.table.Load()
+	longer := make([]atomic.Pointer[profile], max(2*len(table), 4))
+	for i := range table {
+		longer[i].Store(table[i].Load())
+	}
+	p.table.Store(&longer)
 }
 
 // release returns the profile if its last cell gave it up, else nil.
 func (p *profiles) release(s slot) (released *profile) {
-	entry := p.at(s)
-	if entry.cells--; entry.cells > 0 {
+	if p.cells[s]--; p.cells[s] > 0 {
 		return nil
 	}
-	released = entry.profile.Swap(nil)
+	released = (*p.table.Load())[s].Swap(nil)
 	delete(p.index, *released)
 	p.free = append(p.free, s)
 	return released

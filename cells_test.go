@@ -13,6 +13,9 @@ func TestCellFillsCacheLines(t *testing.T) {
 	if size := unsafe.Sizeof(cell{}); size != 3*64 {
 		t.Errorf("a cell has %d bytes", size)
 	}
+	if at := unsafe.Offsetof(sessionData{}.id); at%8 != 0 || at+unsafe.Sizeof(SessionID{}) != unsafe.Sizeof(sessionData{}) {
+		t.Errorf("the ID is at byte %d of %d", at, unsafe.Sizeof(sessionData{}))
+	}
 	if size := unsafe.Sizeof(bucket{}); size != 64 {
 		t.Errorf("a bucket has %d bytes", size)
 	}
@@ -42,12 +45,8 @@ func TestRemovedSecretsAreOverwritten(t *testing.T) {
 	}
 	count := func() (n int) {
 		for i := range c.internal.shards {
-			chunks := c.internal.shards[i].cells.chunks.Load()
-			if chunks == nil {
-				continue
-			}
-			for _, chunk := range *chunks {
-				memory := unsafe.Slice((*byte)(unsafe.Pointer(chunk)), unsafe.Sizeof(*chunk))
+			for _, chunk := range *c.internal.shards[i].cells.chunks.Load() {
+				memory := unsafe.Slice((*byte)(unsafe.Pointer(&chunk[0])), uintptr(len(chunk))*unsafe.Sizeof(chunk[0]))
 				n += bytes.Count(memory, secret)
 			}
 		}
@@ -108,7 +107,7 @@ func TestIndex(t *testing.T) {
 	x.init()
 	known := make(map[slot]uint64)
 	var cs cells
-	cs.free = noSlot
+	cs.init()
 	fingerprintOf := func(s slot) uint64 { return known[s] }
 	id := func(s slot) *SessionID {
 		return &SessionID{length: 4, bytes: [32]byte{byte(s), byte(s >> 8), byte(s >> 16), 1}}

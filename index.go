@@ -3,6 +3,8 @@ package reprise
 import (
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/reprise-tls/reprise/internal/largepages"
 )
 
 // An index finds the slot of a cell by the fingerprint of its ID. It is an open-addressing hash table of buckets that
@@ -26,6 +28,7 @@ type bucket struct {
 // newBuckets returns so many empty buckets, a power of two.
 func newBuckets(n int) *[]bucket {
 	buckets := make([]bucket, n)
+	largepages.Advise(buckets)
 	return &buckets
 }
 
@@ -47,14 +50,21 @@ func tagOf(fingerprint uint64) uint16 { return uint16(fingerprint>>48) | 1 }
 
 // find returns the slot of the session id, noSlot if there is none.
 func (x *index) find(fingerprint uint64, c *cells, id *SessionID) slot {
+	s, _ := x.search(fingerprint, c, id)
+	return s
+}
+
+// search returns the slot and the cell of the session id, noSlot and nil if there is none.
+func (x *index) search(fingerprint uint64, c *cells, id *SessionID) (slot, *cell) {
 	buckets := x.buckets()
 	pattern := patternOf(fingerprint)
 	n := home(fingerprint, buckets)
 	for range buckets {
 		b := &buckets[n]
 		for matches := b.matches(pattern); matches != 0; matches &= matches - 1 {
-			if s := slot(b.slots[placeIn(matches)].Load()); c.at(s).has(id) {
-				return s
+			s := slot(b.slots[placeIn(matches)].Load())
+			if cell := c.at(s); cell.has(id) {
+				return s, cell
 			}
 		}
 		if b.overflow() == 0 {
@@ -62,7 +72,7 @@ func (x *index) find(fingerprint uint64, c *cells, id *SessionID) slot {
 		}
 		n = next(n, buckets)
 	}
-	return noSlot
+	return noSlot, nil
 }
 
 const (

@@ -49,9 +49,10 @@ func newInternalCache(limit int) *internalCache {
 	c.limit.Store(int64(limit))
 	for i := range c.shards {
 		s := &c.shards[i]
+		s.seed = c.seed
 		s.index.init()
-		s.cells.free = noSlot
-		s.profiles.index = make(map[profile]slot)
+		s.cells.init()
+		s.profiles.init()
 		s.announcements = make(map[slot]*announcement)
 		s.publish(confirmed)
 		s.publish(unconfirmed)
@@ -62,8 +63,12 @@ func newInternalCache(limit int) *internalCache {
 // locate returns the shard of id and its fingerprint there. The seed keeps IDs that others chose from colliding on
 // purpose.
 func (c *internalCache) locate(id *SessionID) (*shard, uint64) {
-	fingerprint := maphash.Bytes(c.seed, id.bytes[:id.length])
+	fingerprint := fingerprintOf(c.seed, id)
 	return &c.shards[fingerprint%numShards], fingerprint
+}
+
+func fingerprintOf(seed maphash.Seed, id *SessionID) uint64 {
+	return maphash.Bytes(seed, id.bytes[:id.length])
 }
 
 // placeOf returns where the cell of a session lies.
@@ -77,15 +82,15 @@ func (c *internalCache) load(id *SessionID, dst *Session) bool {
 	if !ok {
 		return s.lockAndLoad(fingerprint, id, dst)
 	}
-	at := s.index.find(fingerprint, &s.cells, id)
-	if at != noSlot {
-		s.loadCell(s.cells.at(at), dst)
+	_, cell := s.index.search(fingerprint, &s.cells, id)
+	if cell != nil {
+		s.loadCell(cell, dst)
 		dst.id = *id
 	}
 	if !s.mu.is(version) {
 		return s.lockAndLoad(fingerprint, id, dst)
 	}
-	return at != noSlot
+	return cell != nil
 }
 
 func (c *internalCache) contains(id *SessionID) bool {
@@ -141,7 +146,7 @@ func (c *internalCache) adopt(session *Session, p part, since moment) bool {
 		return false
 	}
 	tag := session.residence.tag
-	at := c.insert(s, fingerprint, session, p, residence{tag, since.epoch})
+	at := c.insert(s, fingerprint, session, p, residence{tag: tag, epoch: since.epoch})
 	if c.residents.notedSince(tag, since) { // no notice that comes later overlooks it
 		c.removeAt(s, at, RemovedElsewhere)
 		return false
@@ -334,9 +339,10 @@ func (c *internalCache) touch(id *SessionID, now milliseconds) {
 	if at == noSlot {
 		return
 	}
-	s.cells.at(at).created.Store(int64(now))
-	var session Session
-	s.load(at, &session)
+	cell := s.cells.at(at)
+	session := s.session(cell)
+	session.created = now
+	cell.store(&session.sessionData, slot(cell.profile.Load()))
 	s.takeOrder(at)
 	s.addOrder(orderEntry{expiry: session.expiry(), serial: c.serial.Add(1), slot: at})
 }

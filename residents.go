@@ -22,6 +22,7 @@ type residence struct {
 	tag storeTag
 	// epoch is when the record was last known to be in the store. If that is over, it may have gone unseen.
 	epoch epoch
+	_     [4]byte // as long on all processors
 }
 
 // A moment is when a lookup began.
@@ -184,11 +185,11 @@ func (c *internalCache) noted(tag storeTag) *Session {
 	s := &c.shards[at.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cell := s.cells.at(at.slot)
-	if storeTag(cell.tag.Load()) != tag || cell.flags()&flagSingleUse != 0 { // the former has left meanwhile
+	data := s.cells.at(at.slot).data()
+	if data.residence.tag != tag || data.flags&flagSingleUse != 0 { // the former has left meanwhile
 		return nil
 	}
-	s.removals.add(cell.fingerprint)
+	s.removals.add(fingerprintOf(c.seed, &data.id))
 	return c.removeAt(s, at.slot, RemovedElsewhere)
 }
 
@@ -204,8 +205,10 @@ func (c *internalCache) verified(session *Session, since moment) bool {
 	}
 	tag := session.residence.tag
 	c.residents.add(tag, placeOf(fingerprint, at)) // it is not there if the session is older than the binding to the store
-	if cell := s.cells.at(at); storeTag(cell.tag.Load()) == tag && !c.residents.notedSince(tag, since) {
-		cell.epoch.Store(uint32(since.epoch))
+	cell := s.cells.at(at)
+	if data := cell.data(); data.residence.tag == tag && !c.residents.notedSince(tag, since) {
+		data.residence.epoch = since.epoch
+		cell.store(&data, slot(cell.profile.Load()))
 	}
 	return true
 }

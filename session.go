@@ -107,6 +107,7 @@ type lineage struct {
 	id         [16]byte
 	start, end milliseconds
 	generation uint32
+	_          [4]byte // as long on all processors
 }
 
 // SessionParams are the parts of a session, for [NewSession] and [Connection.NewSession].

@@ -1,11 +1,15 @@
 package reprise
 
-import "sync/atomic"
+import (
+	"hash/maphash"
+	"sync/atomic"
+)
 
 // A shard is a part of the internal cache with a lock of its own, which the callers of its methods hold, apart from those of
 // loadCell, lockAndLoad and batch. index, cells and profiles may be read without it.
 type shard struct {
 	mu            versionLock
+	seed          maphash.Seed
 	index         index
 	cells         cells
 	profiles      profiles
@@ -24,8 +28,8 @@ type shard struct {
 // removeAt ends a residence. It returns the session, or nil if it is still being announced: then the announcer is told.
 func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 	cell := s.cells.at(at)
-	session := new(Session)
-	s.load(at, session)
+	session := s.session(cell)
+	tag := session.residence.tag
 	if cell.state&cellAnnouncing != 0 {
 		a := s.announcements[at]
 		a.removed, a.why = true, why
@@ -33,8 +37,9 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 		session = nil
 	}
 	c.release(cell.part())
-	c.residents.remove(storeTag(cell.tag.Load()), placeOf(cell.fingerprint, at))
-	s.index.remove(cell.fingerprint, at, s.fingerprint)
+	fingerprint := s.fingerprint(at)
+	c.residents.remove(tag, placeOf(fingerprint, at))
+	s.index.remove(fingerprint, at, s.fingerprint)
 	s.takeOrder(at)
 	if released := s.profiles.release(slot(cell.profile.Load())); released != nil {
 		c.profileSize.Add(-released.length())
@@ -53,7 +58,7 @@ func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p
 	data := session.sessionData
 	data.residence = r
 	cell.store(&data, profile)
-	cell.fingerprint, cell.state = fingerprint, 0
+	cell.state = 0
 	if p == unconfirmed {
 		cell.state = cellUnconfirmed
 	}
@@ -63,18 +68,20 @@ func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p
 	return at
 }
 
-func (s *shard) fingerprint(at slot) uint64 { return s.cells.at(at).fingerprint }
+// fingerprint returns that of a slot.
+func (s *shard) fingerprint(at slot) uint64 {
+	id := s.cells.at(at).sessionID()
+	return fingerprintOf(s.seed, &id)
+}
 
-// load reads the session of a slot into dst.
-func (s *shard) load(at slot, dst *Session) {
-	cell := s.cells.at(at)
-	s.loadCell(cell, dst)
-	dst.id = cell.sessionID()
+// session returns the session of a cell.
+func (s *shard) session(cell *cell) *Session {
+	return &Session{sessionData: cell.data(), profile: s.profiles.at(slot(cell.profile.Load()))}
 }
 
 // loadCell reads the session of a cell into dst, but for its ID.
 func (s *shard) loadCell(cell *cell, dst *Session) {
-	dst.profile = s.profiles.at(cell.load(&dst.sessionData)).profile.Load()
+	dst.profile = s.profiles.at(cell.load(&dst.sessionData))
 }
 
 // entry returns a cell's entry in the order of its part.
@@ -107,22 +114,27 @@ func (s *shard) publish(p part) {
 	s.first[p].serial.Store(top.serial)
 }
 
+// batchLength is how many slots batch looks at.
+const batchLength = 2048
+
 // batch returns the sessions of some slots from the given one on, and the slot to go on with.
 func (s *shard) batch(from slot) (sessions []*Session, next slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	to := min(from+16*slotsPerChunk, s.cells.unused)
-	for at := from; at < to; at++ {
-		if s.cells.at(at).idLength.Load() > 0 {
-			session := new(Session)
-			s.load(at, session)
-			sessions = append(sessions, session)
+	chunks := *s.cells.chunks.Load()
+	n, i := int(from>>chunkBits), int(from%longestChunk)
+	for range batchLength {
+		if n == len(chunks) {
+			return sessions, noSlot
+		}
+		if cell := &chunks[n][i]; !cell.isFree() {
+			sessions = append(sessions, s.session(cell))
+		}
+		if i++; i == len(chunks[n]) {
+			n, i = n+1, 0
 		}
 	}
-	if to == s.cells.unused {
-		return sessions, noSlot
-	}
-	return sessions, to
+	return sessions, slot(n<<chunkBits + i)
 }
 
 // lockAndLoad is what internalCache.load does if somebody else holds the lock. It overwrites what that has read.
@@ -134,6 +146,7 @@ func (s *shard) lockAndLoad(fingerprint uint64, id *SessionID, dst *Session) boo
 		*dst = Session{}
 		return false
 	}
-	s.load(at, dst)
+	s.loadCell(s.cells.at(at), dst)
+	dst.id = *id
 	return true
 }

@@ -8,7 +8,9 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -105,39 +107,59 @@ func BenchmarkInternalCacheMemory(b *testing.B) {
 	}
 }
 
-// BenchmarkLookup compares a lookup into the caller's memory with one in a bare map of the same size, in turn, and with one in
-// a map that says where in a slice a session lies, which is copied too. The IDs come in random order, each of them once before any
-// comes again, and are ready before the clock runs.
+// BenchmarkLookup compares a lookup into the caller's memory with one in a bare map of the same size, and with one in a map that says
+// where in a slice a session lies, which is copied too. They take turns, a few milliseconds each, since the speed of a machine's
+// memory changes with what its neighbours do: the ratios are medians of those of each turn. The IDs come in random order, each of
+// them once before any comes again, and are ready before the clock runs. An operation is a turn of all.
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range internalCacheSizes {
-		cache := fillCache(b, n)
-		bare := make(map[[32]byte]uint32, n)
-		for i := range n {
-			bare[sessionID(i)] = uint32(i)
-		}
-		keys, ids := make([][32]byte, n), make([]reprise.SessionID, n)
-		for i, j := range rand.Perm(n) {
-			keys[i] = sessionID(j)
-			ids[i], _ = reprise.MakeSessionID(keys[i][:])
-		}
-		benchmarkLookups(b, n, "cache", func(i int, into *lookupMemory) bool {
-			return cache.LookupInto(ids[i], &into.session)
-		})
-		benchmarkLookups(b, n, "map", func(i int, _ *lookupMemory) bool {
-			_, ok := bare[keys[i]]
-			return ok
-		})
-		ids = nil
-		sessions := make([][sessionLength]byte, n)
-		for i := range sessions {
-			sessions[i][0] = 1 // now it has memory of its own
-		}
-		benchmarkLookups(b, n, "map-and-copy", func(i int, into *lookupMemory) bool {
-			at, ok := bare[keys[i]]
-			into.bytes = sessions[at]
-			return ok
+		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
+			t := newLookupTables(n, b)
+			var cache, bare, copying turns
+			for b.Loop() {
+				cache.take(n, func(i int, into *lookupMemory) bool { return t.cache.LookupInto(t.ids[i], &into.session) })
+				bare.take(n, func(i int, _ *lookupMemory) bool { _, ok := t.bare[t.keys[i]]; return ok })
+				copying.take(n, func(i int, into *lookupMemory) bool {
+					at, ok := t.bare[t.keys[i]]
+					into.bytes = t.sessions[at]
+					return ok
+				})
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(median(cache), "ns/lookup")
+			b.ReportMetric(median(bare), "ns/map")
+			b.ReportMetric(median(copying), "ns/map-and-copy")
+			b.ReportMetric(median(cache.by(bare)), "lookup/map")
+			b.ReportMetric(median(cache.by(copying)), "lookup/map-and-copy")
 		})
 	}
+}
+
+// lookupTables are what lookups are made in, and what is looked up: the same as ids and as keys.
+type lookupTables struct {
+	cache    *reprise.Cache
+	bare     map[[32]byte]uint32
+	sessions [][sessionLength]byte
+	ids      []reprise.SessionID
+	keys     [][32]byte
+}
+
+func newLookupTables(n int, b *testing.B) *lookupTables {
+	t := &lookupTables{
+		cache:    fillCache(b, n),
+		bare:     make(map[[32]byte]uint32, n),
+		sessions: make([][sessionLength]byte, n),
+		ids:      make([]reprise.SessionID, n),
+		keys:     make([][32]byte, n),
+	}
+	for i, j := range rand.Perm(n) {
+		t.keys[i] = sessionID(j)
+		t.ids[i], _ = reprise.MakeSessionID(t.keys[i][:])
+		t.bare[t.keys[i]] = uint32(j)
+		t.sessions[j][0] = 1 // now it has memory of its own
+	}
+	runtime.GC() // none while the clock runs
+	return t
 }
 
 // A lookupMemory is what lookups copy into.
@@ -149,21 +171,47 @@ type lookupMemory struct {
 // sessionLength is how many bytes a session has.
 const sessionLength = 192
 
-func benchmarkLookups(b *testing.B, n int, name string, lookup func(i int, into *lookupMemory) bool) {
-	b.Run(fmt.Sprintf("sessions=%d/%s", n, name), func(b *testing.B) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
+// turns are the times of a lookup in each turn, in nanoseconds.
+type turns []float64
+
+// turnLength is how many lookups each goroutine makes in a turn.
+const turnLength = 20_000
+
+// take takes a turn, with as many goroutines as there are processors.
+func (t *turns) take(n int, lookup func(i int, into *lookupMemory) bool) {
+	var work sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	begun := time.Now()
+	for range workers {
+		work.Go(func() {
 			var into lookupMemory
-			for i := rand.IntN(n); pb.Next(); i++ {
-				if i == n {
+			i := rand.IntN(n)
+			for range turnLength {
+				if i++; i >= n {
 					i = 0
 				}
 				if !lookup(i, &into) {
-					b.Fatal("session not found")
+					panic("session not found")
 				}
 			}
 		})
-	})
+	}
+	work.Wait()
+	*t = append(*t, float64(time.Since(begun))/float64(workers*turnLength))
+}
+
+// by divides each turn by that of another kind.
+func (t turns) by(other turns) (ratios turns) {
+	for i := range t {
+		ratios = append(ratios, t[i]/other[i])
+	}
+	return ratios
+}
+
+func median(t turns) float64 {
+	t = slices.Clone(t)
+	slices.Sort(t)
+	return t[len(t)/2]
 }
 
 // BenchmarkAddToFullCache measures the entry of a session that evicts another one.
