@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/reprise-tls/reprise"
 	"github.com/reprise-tls/reprise/store/memory"
@@ -66,3 +67,60 @@ func BenchmarkBindingGet(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkResumption is what a TLS 1.3 resumption costs in a full cache, which evicts a session for the one that is made: from
+// Accept to Complete, without a store and with one whose puts are free.
+func BenchmarkResumption(b *testing.B) {
+	for _, stored := range []bool{false, true} {
+		b.Run(map[bool]string{false: "cache", true: "store"}[stored], func(b *testing.B) {
+			c, err := reprise.New(reprise.Options{Keys: reprise.RandomFleetKeys()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if stored {
+				binding, err := reprise.BindStore(c, &freeStore{}, reprise.StoreOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { binding.Close(context.Background()) })
+			}
+			session := benchmarkHandshake(b, c, nil)
+			for range c.Size() {
+				session = benchmarkHandshake(b, c, session)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				session = benchmarkHandshake(b, c, session)
+			}
+		})
+	}
+}
+
+// benchmarkHandshake makes a handshake that resumes a session, if it is not nil, and returns the one that it makes.
+func benchmarkHandshake(b *testing.B, c *reprise.Cache, offered *reprise.Session) *reprise.Session {
+	conn, err := c.Accept(b.Context(), anyInfo)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if offered != nil {
+		id := offered.ID()
+		conn.Expect([]reprise.SessionID{id})
+		s, reason := conn.Lookup(id.Bytes(), anyOffer)
+		if reason != reprise.Resumed || conn.Take(s) != reprise.Resumed {
+			b.Fatal(reason)
+		}
+		conn.Resumed(s)
+	}
+	session, err := conn.NewSession(anyParams(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	conn.Complete(true)
+	return session
+}
+
+// A freeStore forgets what is put.
+type freeStore struct{ memory.Store }
+
+func (*freeStore) Put(context.Context, reprise.StoreKey, []byte, time.Duration) error { return nil }
+func (*freeStore) PutBatch(context.Context, []reprise.StorePut) error                 { return nil }
