@@ -15,8 +15,7 @@ type cell struct {
 	profile atomic.Uint32 // slot in the shard's profiles
 
 	// For the holder of the shard's lock.
-	rank  uint32 // in the order of expiry
-	next  slot   // of the free cells
+	next  slot // of the free cells
 	state cellState
 }
 
@@ -132,17 +131,27 @@ const (
 // cells are the cells of a shard. They never move, so that they can be read without the lock, by whoever has read their slot. Freed
 // ones are overwritten and used again.
 type cells struct {
-	chunks atomic.Pointer[[][]cell]
+	chunks atomic.Pointer[[]chunk]
 	used   int  // cells of the last chunk that were ever used
 	free   slot // first of the freed slots
 }
 
+// A chunk is memory for some cells. Their ranks in the order of expiry lie apart, for the holder of the shard's lock: each session that comes
+// or goes changes those of others, whose cells are not in the processor's cache.
+type chunk struct {
+	cells []cell
+	ranks []uint32
+}
+
 func (c *cells) init() {
-	c.chunks.Store(new([][]cell))
+	c.chunks.Store(new([]chunk))
 	c.free = noSlot
 }
 
-func (c *cells) at(s slot) *cell { return &(*c.chunks.Load())[s>>chunkBits][s%longestChunk] }
+func (c *cells) at(s slot) *cell { return &(*c.chunks.Load())[s>>chunkBits].cells[s%longestChunk] }
+
+// rank returns the place of a cell in the order of expiry.
+func (c *cells) rank(s slot) *uint32 { return &(*c.chunks.Load())[s>>chunkBits].ranks[s%longestChunk] }
 
 func (c *cells) allocate() slot {
 	if c.free == noSlot {
@@ -157,10 +166,10 @@ func (c *cells) allocate() slot {
 func (c *cells) extend() slot {
 	chunks := *c.chunks.Load()
 	last := len(chunks) - 1
-	if last < 0 || c.used == len(chunks[last]) {
-		chunk := make([]cell, min(firstChunk<<len(chunks), longestChunk))
-		largepages.Advise(chunk)
-		chunks = append(chunks, chunk)
+	if last < 0 || c.used == len(chunks[last].cells) {
+		length := min(firstChunk<<len(chunks), longestChunk)
+		chunks = append(chunks, chunk{make([]cell, length), make([]uint32, length)})
+		largepages.Advise(chunks[last+1].cells)
 		c.chunks.Store(&chunks)
 		last++
 		c.used = 0
@@ -181,13 +190,13 @@ func (c *cells) release(s slot) {
 type profiles struct {
 	table atomic.Pointer[[]atomic.Pointer[profile]] // by slot; nil where the slot is free
 	cells []int                                     // by slot: how many have the profile
-	index map[profile]slot
+	index map[traits]slot
 	free  []slot
 }
 
 func (p *profiles) init() {
 	p.table.Store(new([]atomic.Pointer[profile]))
-	p.index = make(map[profile]slot)
+	p.index = make(map[traits]slot)
 }
 
 // at returns the profile of a slot. It may be called without the lock, with the slot that was read from a cell.
@@ -195,22 +204,22 @@ func (p *profiles) at(s slot) *profile { return (*p.table.Load())[s].Load() }
 
 // has tells whether a cell has the profile already.
 func (p *profiles) has(of *profile) bool {
-	_, ok := p.index[*of]
+	_, ok := p.index[of.traits]
 	return ok
 }
 
 // length is how many bytes of variable length a profile holds. That several may have one chain is not seen.
-func (p *profile) length() int64 {
-	return int64(len(p.context) + len(p.serverName) + len(p.alpn) + len(p.chain.Value()) + len(p.appData) + len(p.opaque))
+func (t *traits) length() int64 {
+	return int64(len(t.context) + len(t.serverName) + len(t.alpn) + len(t.chain.Value()) + len(t.appData) + len(t.opaque))
 }
 
 // acquire returns the slot of the profile for one more cell, and whether it is the first.
 func (p *profiles) acquire(of *profile) (s slot, isNew bool) {
-	s, ok := p.index[*of]
+	s, ok := p.index[of.traits]
 	if !ok {
 		s = p.allocate()
 		(*p.table.Load())[s].Store(of)
-		p.index[*of] = s
+		p.index[of.traits] = s
 	}
 	p.cells[s]++
 	return s, !ok
@@ -246,7 +255,7 @@ func (p *profiles) release(s slot) (released *profile) {
 		return nil
 	}
 	released = (*p.table.Load())[s].Swap(nil)
-	delete(p.index, *released)
+	delete(p.index, released.traits)
 	p.free = append(p.free, s)
 	return released
 }

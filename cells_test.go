@@ -46,7 +46,8 @@ func TestRemovedSecretsAreOverwritten(t *testing.T) {
 	count := func() (n int) {
 		for i := range c.internal.shards {
 			for _, chunk := range *c.internal.shards[i].cells.chunks.Load() {
-				memory := unsafe.Slice((*byte)(unsafe.Pointer(&chunk[0])), uintptr(len(chunk))*unsafe.Sizeof(chunk[0]))
+				cells := chunk.cells
+				memory := unsafe.Slice((*byte)(unsafe.Pointer(&cells[0])), uintptr(len(cells))*unsafe.Sizeof(cells[0]))
 				n += bytes.Count(memory, secret)
 			}
 		}

@@ -282,6 +282,9 @@ func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certif
 	if p.Lineage, p.captured, err = n.lineage(&p, verifiedChains); err != nil {
 		return nil, err
 	}
+	if resumed := n.ResumedSession(); resumed != nil {
+		p.former = resumed.profile
+	}
 	s, err := NewSession(p)
 	if err != nil {
 		return nil, err

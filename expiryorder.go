@@ -25,9 +25,10 @@ func (o *expiryOrder) push(c *cells, e orderEntry) {
 	o.up(c, len(*o)-1)
 }
 
-// remove takes out the entry of the given rank.
-func (o *expiryOrder) remove(c *cells, rank uint32) {
+// remove takes out the entry of a slot.
+func (o *expiryOrder) remove(c *cells, s slot) {
 	h := *o
+	rank := *c.rank(s)
 	last := len(h) - 1
 	moved := h[last]
 	*o = h[:last]
@@ -78,5 +79,5 @@ func (o *expiryOrder) down(c *cells, i int) (moved bool) {
 
 func (o expiryOrder) set(c *cells, i int, e orderEntry) {
 	o[i] = e
-	c.at(e.slot).rank = uint32(i)
+	*c.rank(e.slot) = uint32(i)
 }

@@ -158,11 +158,33 @@ func (key *fleetKey) appendRecordHeader(h []byte, s *Session, incarnation uint64
 	h = binary.BigEndian.AppendUint64(h, uint64(s.created))
 	h = binary.BigEndian.AppendUint64(h, uint64(s.expiry()))
 	h = binary.BigEndian.AppendUint64(h, incarnation)
-	h = key.appendRecordTag(h, tagScope, s.profile.scope[:])
-	h = key.appendRecordTag(h, tagLineage, s.lineage.id[:])
-	h = key.appendRecordTag(h, tagServerName, []byte(s.profile.serverName))
-	h = key.appendRecordTag(h, tagCertificate, s.leaf())
+	tags, lineage := key.tagsOf(s), key.recordTag(tagLineage, s.lineage.id[:])
+	h = append(h, tags.scope[:]...)
+	h = append(h, lineage[:]...)
+	h = append(h, tags.serverName[:]...)
+	h = append(h, tags.certificate[:]...)
 	return append(h, 0, 0) // no extensions
+}
+
+// profileTags are the tags under a fleet key of what sessions of a profile have in common.
+type profileTags struct {
+	key                            string // its name
+	scope, serverName, certificate RecordTag
+}
+
+// tagsOf returns those of a session. They are kept for the next one of its profile.
+func (key *fleetKey) tagsOf(s *Session) *profileTags {
+	if tags := s.profile.tags.Load(); tags != nil && tags.key == key.name {
+		return tags
+	}
+	tags := &profileTags{
+		key:         key.name,
+		scope:       key.recordTag(tagScope, s.profile.scope[:]),
+		serverName:  key.recordTag(tagServerName, []byte(s.profile.serverName)),
+		certificate: key.recordTag(tagCertificate, s.leaf()),
+	}
+	s.profile.tags.Store(tags)
+	return tags
 }
 
 // recordHeaderLength is the length of a header without extensions.
@@ -179,11 +201,6 @@ const (
 
 	numProperties
 )
-
-func (key *fleetKey) appendRecordTag(h []byte, property byte, value []byte) []byte {
-	tag := key.recordTag(property, value)
-	return append(h, tag[:]...)
-}
 
 func (key *fleetKey) recordTag(property byte, value []byte) (tag RecordTag) {
 	if len(value) > 0 {

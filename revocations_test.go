@@ -117,7 +117,7 @@ func BenchmarkJudge(b *testing.B) {
 			log := newRevocationLog(nil, func() *FleetKeys { return keys }, func() milliseconds { return now }, nil)
 			r := (&revocations{}).clone()
 			r.begin(now)
-			s := &Session{profile: &profile{captured: r.last, context: "shop", serverName: "www.example", chain: noChain}}
+			s := &Session{profile: &profile{traits: traits{captured: r.last, context: "shop", serverName: "www.example", chain: noChain}}}
 			if test.names != nil {
 				r.add(test.names, now)
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 	"unique"
 )
@@ -69,9 +70,15 @@ func roundUp(d time.Duration) milliseconds {
 
 func (m milliseconds) duration() time.Duration { return time.Duration(m) * time.Millisecond }
 
-// A profile is what many sessions have in common. Sessions of one profile share it in the internal cache, and a
-// client chain lies in memory once, however many profiles have it.
+// A profile is what many sessions have in common. Sessions of one profile share it in the internal cache, and so do those of a
+// lineage as a rule; a client chain lies in memory once, however many profiles have it.
 type profile struct {
+	traits
+	tags atomic.Pointer[profileTags] // the last that were made
+}
+
+// traits are what profiles are told from each other by.
+type traits struct {
 	scope      Scope
 	context    string
 	serverName string
@@ -160,6 +167,7 @@ type SessionParams struct {
 	Opaque []byte
 
 	captured revocationCount
+	former   *profile // of the session that was resumed; nil if none was
 }
 
 // String returns a placeholder, as the parts of a session hold its secret.
@@ -253,6 +261,9 @@ func newLineage(l Lineage, created time.Time) lineage {
 }
 
 func newProfile(p *SessionParams) (*profile, error) {
+	if p.former != nil && p.former.describes(p) {
+		return p.former, nil
+	}
 	chain, err := encodeVectors24(p.PeerCertificates)
 	if err != nil {
 		return nil, fmt.Errorf("reprise: client chain of the session: %w", err)
@@ -264,7 +275,7 @@ func newProfile(p *SessionParams) (*profile, error) {
 	if n := len(chain) + len(appData) + len(p.Opaque); n > maxVariable {
 		return nil, fmt.Errorf("reprise: session with %d bytes of client chain and application data, at most %d are allowed", n, maxVariable)
 	}
-	return &profile{
+	return &profile{traits: traits{
 		scope:      p.Scope,
 		context:    string(p.Context),
 		serverName: canonicalServerName(p.ServerName),
@@ -273,7 +284,34 @@ func newProfile(p *SessionParams) (*profile, error) {
 		appData:    string(appData),
 		opaque:     string(p.Opaque),
 		captured:   p.captured,
-	}, nil
+	}}, nil
+}
+
+// describes reports whether a session of the parts has the profile. It may say no though it has.
+func (t *traits) describes(p *SessionParams) bool {
+	return t.scope == p.Scope && t.context == string(p.Context) && t.serverName == p.ServerName && t.alpn == p.ALPN &&
+		t.opaque == string(p.Opaque) && t.captured == p.captured &&
+		encodes(t.chain.Value(), 3, p.PeerCertificates) && encodes(t.appData, 2, p.ApplicationData)
+}
+
+// encodes reports whether encodeVectors makes encoded of the elements.
+func encodes(encoded string, prefix int, elements [][]byte) bool {
+	for _, element := range elements {
+		end := prefix + len(element)
+		if len(encoded) < end || lengthOf(encoded[:prefix]) != len(element) || encoded[prefix:end] != string(element) {
+			return false
+		}
+		encoded = encoded[end:]
+	}
+	return len(encoded) == 0
+}
+
+// lengthOf reads what appendVector writes before a vector.
+func lengthOf(prefix string) (n int) {
+	for i := range len(prefix) {
+		n = n<<8 | int(prefix[i])
+	}
+	return n
 }
 
 // ID returns the session ID.

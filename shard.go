@@ -87,7 +87,7 @@ func (s *shard) loadCell(cell *cell, dst *Session) {
 // entry returns a cell's entry in the order of its part.
 func (s *shard) entry(at slot) orderEntry {
 	cell := s.cells.at(at)
-	return s.order[cell.part()][cell.rank]
+	return s.order[cell.part()][*s.cells.rank(at)]
 }
 
 func (s *shard) addOrder(e orderEntry) {
@@ -99,7 +99,7 @@ func (s *shard) addOrder(e orderEntry) {
 func (s *shard) takeOrder(at slot) orderEntry {
 	e := s.entry(at)
 	p := s.cells.at(at).part()
-	s.order[p].remove(&s.cells, s.cells.at(at).rank)
+	s.order[p].remove(&s.cells, e.slot)
 	s.publish(p)
 	return e
 }
@@ -127,10 +127,10 @@ func (s *shard) batch(from slot) (sessions []*Session, next slot) {
 		if n == len(chunks) {
 			return sessions, noSlot
 		}
-		if cell := &chunks[n][i]; !cell.isFree() {
+		if cell := &chunks[n].cells[i]; !cell.isFree() {
 			sessions = append(sessions, s.session(cell))
 		}
-		if i++; i == len(chunks[n]) {
+		if i++; i == len(chunks[n].cells) {
 			n, i = n+1, 0
 		}
 	}

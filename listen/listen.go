@@ -161,9 +161,7 @@ func (l *Listener) Stats() Stats {
 func (l *Listener) serve() {
 	var pause backoff
 	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.ctx.Done():
+		if !l.takeSlot() {
 			return
 		}
 		conn, err := l.inner.Accept()
@@ -188,6 +186,35 @@ func (l *Listener) serve() {
 		case <-l.ctx.Done():
 			return
 		}
+	}
+}
+
+// takeSlot waits until one more connection may be accepted. It returns false when the Listener is closed.
+func (l *Listener) takeSlot() bool {
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}
+
+// handOut gives a connection to a caller of Accept. If there is none any more, it closes it.
+func (l *Listener) handOut(conn net.Conn) {
+	select {
+	case l.ready <- conn: // somebody waits for it
+		return
+	default:
+	}
+	select {
+	case l.ready <- conn:
+	case <-l.ctx.Done():
+		conn.Close()
 	}
 }
 
@@ -230,11 +257,7 @@ func (l *Listener) handshake(inner net.Conn) {
 		return
 	}
 	l.completed.Add(1)
-	select {
-	case l.ready <- conn:
-	case <-l.ctx.Done():
-		conn.Close()
-	}
+	l.handOut(conn)
 }
 
 // complete makes the handshake of a connection. It ends, with an error, after its timeout and with the Listener.
