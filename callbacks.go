@@ -183,11 +183,7 @@ func (c *Cache) callTake(ctx context.Context, s *Session) (taken bool, err error
 	return f(ctx, s)
 }
 
-func (c *Cache) callGenerateID() (id SessionID, err error) {
-	f := c.GenerateID()
-	if f == nil {
-		return c.Keys().newID(c.options.Now()), nil
-	}
+func (c *Cache) callGenerateID(f GenerateIDCallback) (id SessionID, err error) {
 	defer c.guard("generate ID", &err)
 	if id, err = f(c); err == nil && id.IsZero() {
 		err = errors.New("reprise: the generate ID callback made an empty ID")

@@ -326,11 +326,15 @@ func (n *Connection) lineage(p *SessionParams, verifiedChains [][]*x509.Certific
 // errNoCaching: the mode lacks [ModeServer].
 var errNoCaching = errors.New("reprise: the mode caches no server sessions")
 
-// newID makes the ID of a new session, by the application's callback or under the current fleet key.
+// newID makes the ID of a new session, by the application's callback or under the current fleet key. Of those, no two are the same.
 func (c *Cache) newID() (SessionID, error) {
+	f := c.GenerateID()
+	if f == nil {
+		return c.Keys().newID(c.options.Now()), nil
+	}
 	const attempts = 10
 	for range attempts {
-		id, err := c.callGenerateID()
+		id, err := c.callGenerateID(f)
 		if err != nil {
 			return SessionID{}, err
 		}

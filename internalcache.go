@@ -317,6 +317,9 @@ func (c *internalCache) takeOnce(id *SessionID, since mark) (session *Session, r
 
 // confirm moves the session id to the confirmed part.
 func (c *internalCache) confirm(id *SessionID) {
+	if c.unconfirmed.Load() == 0 {
+		return
+	}
 	s, fingerprint := c.locate(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
