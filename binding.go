@@ -80,6 +80,7 @@ type StoreBinding struct {
 	logger      *slog.Logger
 	calls       storeCalls
 	queue       writeBehind
+	prefetchers *workers.Pool[*prefetch]
 	foreign     foreignRate
 	counts      bindingCounts
 	closed      atomic.Bool
@@ -134,6 +135,8 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 		w.work()
 	})
 
+	b.prefetchers = workers.New(ctx.Done(), (*prefetch).ask)
+
 	if err := b.setCallbacks(); err != nil {
 		cancel()
 		return nil, err
@@ -177,6 +180,7 @@ func (b *StoreBinding) setCallbacks() error {
 		bound := *old
 		bound.newSession, bound.remove, bound.get, bound.take = b.announced, b.removed, b.get, b.take
 		bound.promise = b.TakePromise()
+		bound.prefetchers = b.prefetchers
 		if _, ok := b.store.(Clocked); ok {
 			bound.agreesOnTime = b.agreesOnTime
 		}

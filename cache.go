@@ -240,7 +240,10 @@ var ErrNoRoom = errors.New("reprise: no room in the internal cache")
 
 // adopt puts a session that the get callback returned into the internal cache, unless it was removed since.
 func (c *Cache) adopt(s *Session, p part, since moment) {
-	if !c.internal.closed.Load() && c.internal.reserve(p, c.evicted) && c.internal.adopt(s, p, since) {
+	if c.internal.closed.Load() || c.internal.contains(&s.id) { // else another one would be evicted for nothing
+		return
+	}
+	if c.internal.reserve(p, c.evicted) && c.internal.adopt(s, p, since) {
 		c.counters.adopted.Add(1)
 	}
 }

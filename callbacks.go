@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/reprise-tls/reprise/internal/stack"
+	"github.com/reprise-tls/reprise/internal/workers"
 )
 
 // A NewCallback is called for every session that the cache has got from a handshake: the new_session_cb of
@@ -64,7 +65,8 @@ type callbacks struct {
 	promise    TakePromise // of take
 	generateID GenerateIDCallback
 
-	agreesOnTime func(SessionID) bool // with the store that take takes from; nil: always
+	agreesOnTime func(SessionID) bool     // with the store that take takes from; nil: always
+	prefetchers  *workers.Pool[*prefetch] // goroutines to call get on; may be nil
 }
 
 func (c *Cache) updateCallbacks(change func(*callbacks)) {

@@ -358,3 +358,20 @@ func TestUpdateTime(t *testing.T) {
 	s.pass(2*time.Hour + time.Millisecond)
 	s.expectOffer(session, reprise.Expired) // a lineage ends, whatever the mode
 }
+
+// TestResidentSessionEvictsNobody: a session that the get callback returned and that is there already takes no other's place, where the
+// mode has the internal cache not asked.
+func TestResidentSessionEvictsNobody(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	s.SetMode(reprise.ModeServer | reprise.ModeNoInternalLookup)
+	s.SetSize(2)
+	first, second := s.full(), s.full()
+	known := map[reprise.SessionID]*reprise.Session{first.ID(): first, second.ID(): second}
+	s.SetGetCallback(func(_ context.Context, id reprise.SessionID) (*reprise.Session, error) { return known[id], nil })
+	for range 3 {
+		s.expectOffer(second, reprise.Resumed)
+	}
+	if st := s.Stats(); st.Number != 2 || st.CacheFull != 0 || s.Lookup(first.ID()) == nil {
+		t.Errorf("%d sessions, %d were evicted", st.Number, st.CacheFull)
+	}
+}

@@ -54,6 +54,9 @@ func (n *Connection) askAhead() (asked bool) {
 
 // A prefetch is what the get callback was asked for an ID that Lookup has not come to yet.
 type prefetch struct {
+	cache  *Cache
+	ctx    context.Context
+	id     SessionID
 	done   chan struct{} // closed when there is an answer
 	answer answer
 }
@@ -63,14 +66,26 @@ func (n *Connection) prefetch(id SessionID) {
 	if n.prefetches == nil {
 		n.prefetches = make(map[SessionID]*prefetch)
 	}
-	p := &prefetch{done: make(chan struct{}), answer: answer{err: errGetExited}}
+	p := &prefetch{
+		cache:  n.cache,
+		ctx:    n.lookupContext(),
+		id:     id,
+		done:   make(chan struct{}),
+		answer: answer{err: errGetExited},
+	}
 	n.prefetches[id] = p
 	n.lookups++
-	ctx := n.lookupContext()
-	go func() {
-		defer close(p.done)
-		p.answer = n.cache.ask(ctx, id)
-	}()
+	if pool := n.cache.callbacks.Load().prefetchers; pool != nil {
+		pool.Do(p)
+	} else {
+		go p.ask()
+	}
+}
+
+// ask calls the get callback.
+func (p *prefetch) ask() {
+	defer close(p.done)
+	p.answer = p.cache.ask(p.ctx, p.id)
 }
 
 // errGetExited is the answer of a get callback that ends its goroutine.

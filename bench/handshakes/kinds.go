@@ -98,7 +98,8 @@ func (k kind) newCache(keys *reprise.FleetKeys) (*reprise.Cache, error) {
 	}
 	switch {
 	case k.bypass:
-		cache.SetMode(reprise.ModeServer | reprise.ModeNoInternal)
+		cache.SetMode(reprise.ModeServer | reprise.ModeNoInternalLookup)
+		err = fill(cache)
 	case k.bind != attached: // with Attach alone, sessions of new clients don't enter a full cache
 		err = fill(cache)
 	}
