@@ -21,10 +21,13 @@ func (w *writeBehind) get(ctx context.Context, key StoreKey) (stored, error) {
 		defer w.mu.Unlock()
 		return stored{session: e.want.session}, nil
 	}
-	lookup, err := w.lookup(key)
+	lookup, isNew, err := w.lookup(key)
 	w.mu.Unlock()
 	if err != nil {
 		return stored{}, err
+	}
+	if isNew {
+		lookup.call.begin(ctx)
 	}
 	got, err := lookup.call.wait(ctx)
 
@@ -36,20 +39,21 @@ func (w *writeBehind) get(ctx context.Context, key StoreKey) (stored, error) {
 	return got, err
 }
 
-// lookup returns the get of a key that is under way, or begins one.
-func (w *writeBehind) lookup(key StoreKey) (*storeLookup, error) {
+// lookup returns the get of a key that is under way, or a new one, for the caller to begin.
+func (w *writeBehind) lookup(key StoreKey) (l *storeLookup, isNew bool, err error) {
 	if under := w.lookups[key]; under != nil {
 		w.counts.GetsShared++
-		return under, nil
+		return under, false, nil
 	}
-	l := &storeLookup{}
-	call, err := w.calls.start(storeRequest{method: storeGet, key: key}, func() { w.endLookup(key, l) })
-	if err != nil {
-		return nil, err
+	if !w.calls.breaker.closed() {
+		return nil, false, ErrStoreUnavailable
 	}
-	l.call = call
+	l = &storeLookup{}
+	if l.call, err = w.calls.prepare(storeRequest{method: storeGet, key: key}, func() { w.endLookup(key, l) }); err != nil {
+		return nil, false, err
+	}
 	w.lookups[key] = l
-	return l, nil
+	return l, true, nil
 }
 
 func (w *writeBehind) endLookup(key StoreKey, l *storeLookup) {
