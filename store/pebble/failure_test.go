@@ -58,6 +58,53 @@ func TestCloseOfFailedStore(t *testing.T) {
 	}
 }
 
+// TestClearOnFailingDisk lets the disk fail at each of the writes of a clear, those of its compaction too. It must end, be as good as its word,
+// and leave a store that works again.
+func TestClearOnFailingDisk(t *testing.T) {
+	const records, never = 200, 1 << 40
+	for i := range int64(120) {
+		n := 1 + i%24 // there are fewer than 24; when they come differs
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			disk := &failingDisk{after: never}
+			s, err := pebblestore.OpenFS(t.TempDir(), pebblestore.Options{}, errorfs.Wrap(vfs.Default, disk), retry)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeStore(t, s)
+			for i := range records {
+				put(t, s, keyOf(i), largeRecord(i))
+			}
+			if err := s.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			disk.writes.Store(never - n)
+			cleared := make(chan error, 1)
+			go func() {
+				_, err := s.Clear(context.Background())
+				cleared <- err
+			}()
+			select {
+			case err = <-cleared:
+			case <-time.After(20 * time.Second):
+				t.Fatal("Clear did not end")
+			}
+			if err != nil && !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("Clear: %v", err)
+			}
+			disk.works.Store(true)
+			await(t, func() error { return s.Ping(t.Context()) })
+			for i := range records {
+				if err == nil {
+					wantAbsent(t, s, keyOf(i))
+				}
+			}
+			put(t, s, keyOf(1), record(1))
+			wantThere(t, s, keyOf(1), record(1))
+		})
+	}
+}
+
 // checkFailure works on the store until it fails with ENOSPC, checks that it can still be read, repairs the disk, waits
 // until the store works again, and checks what became of the records.
 func checkFailure(t *testing.T, s *pebblestore.Store, repair func()) {
