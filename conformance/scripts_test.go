@@ -51,7 +51,8 @@ func startJavaWith(t *testing.T, s settings, options ...string) client {
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	harness.Write(t, hosts, fmt.Appendf(nil, "127.0.0.1 %s %s\n", harness.NameA, harness.NameB))
 	return java{startDialog(t, exec.Command(harness.Need(t, "java"), append(options,
-		"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djdk.net.hosts.file="+hosts,
+		"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", // which warns on standard output of what others left behind
+		"-Djdk.net.hosts.file="+hosts,
 		"-cp", classes, "Client", "TLSv1."+s.versionName()[len("TLS 1."):], s.files.CA)...))}
 }
 
