@@ -68,7 +68,7 @@ func (n *Connection) prefetch(id SessionID) {
 	}
 	p := &prefetch{
 		cache:  n.cache,
-		ctx:    context.WithValue(n.lookupContext(), aheadKey{}, true),
+		ctx:    n.lookupContext(),
 		id:     id,
 		done:   make(chan struct{}),
 		answer: answer{err: errGetExited},
@@ -81,9 +81,6 @@ func (n *Connection) prefetch(id SessionID) {
 		go p.ask()
 	}
 }
-
-// aheadKey is the key of a context: the get callback is called ahead, and nobody waits for its goroutine.
-type aheadKey struct{}
 
 // ask calls the get callback.
 func (p *prefetch) ask() {

@@ -108,15 +108,6 @@ func (c *storeCalls) start(request storeRequest, ended func()) (*storeCall, erro
 
 // startAnyway is start for the breaker's own probe.
 func (c *storeCalls) startAnyway(request storeRequest, ended func()) (*storeCall, error) {
-	call, err := c.prepare(request, ended)
-	if err == nil {
-		c.workers.Do(call)
-	}
-	return call, err
-}
-
-// prepare makes a call that begins with its run. Its time has begun.
-func (c *storeCalls) prepare(request storeRequest, ended func()) (*storeCall, error) {
 	timeout := c.writeTimeout
 	if request.method.reads() {
 		timeout = c.readTimeout
@@ -128,16 +119,8 @@ func (c *storeCalls) prepare(request storeRequest, ended func()) (*storeCall, er
 	}
 	c.calls[request.method].Add(uint64(max(1, len(request.puts))))
 	call.timer = time.AfterFunc(timeout, call.expire)
+	c.workers.Do(call)
 	return call, nil
-}
-
-// begin runs the call: here, if nobody waits for this goroutine, which a store may keep for as long as it likes.
-func (call *storeCall) begin(ctx context.Context) {
-	if ctx.Value(aheadKey{}) != nil {
-		call.run()
-	} else {
-		call.calls.workers.Do(call)
-	}
 }
 
 // admit notes a call. It refuses those that come after the binding has ended, or when too many run.

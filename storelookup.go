@@ -21,13 +21,10 @@ func (w *writeBehind) get(ctx context.Context, key StoreKey) (stored, error) {
 		defer w.mu.Unlock()
 		return stored{session: e.want.session}, nil
 	}
-	lookup, isNew, err := w.lookup(key)
+	lookup, err := w.lookup(key)
 	w.mu.Unlock()
 	if err != nil {
 		return stored{}, err
-	}
-	if isNew {
-		lookup.call.begin(ctx)
 	}
 	got, err := lookup.call.wait(ctx)
 
@@ -39,21 +36,20 @@ func (w *writeBehind) get(ctx context.Context, key StoreKey) (stored, error) {
 	return got, err
 }
 
-// lookup returns the get of a key that is under way, or a new one, for the caller to begin.
-func (w *writeBehind) lookup(key StoreKey) (l *storeLookup, isNew bool, err error) {
+// lookup returns the get of a key that is under way, or begins one.
+func (w *writeBehind) lookup(key StoreKey) (*storeLookup, error) {
 	if under := w.lookups[key]; under != nil {
 		w.counts.GetsShared++
-		return under, false, nil
+		return under, nil
 	}
-	if !w.calls.breaker.closed() {
-		return nil, false, ErrStoreUnavailable
+	l := &storeLookup{}
+	call, err := w.calls.start(storeRequest{method: storeGet, key: key}, func() { w.endLookup(key, l) })
+	if err != nil {
+		return nil, err
 	}
-	l = &storeLookup{}
-	if l.call, err = w.calls.prepare(storeRequest{method: storeGet, key: key}, func() { w.endLookup(key, l) }); err != nil {
-		return nil, false, err
-	}
+	l.call = call
 	w.lookups[key] = l
-	return l, true, nil
+	return l, nil
 }
 
 func (w *writeBehind) endLookup(key StoreKey, l *storeLookup) {
