@@ -85,7 +85,7 @@ type StoreBinding struct {
 	counts      bindingCounts
 	closed      atomic.Bool
 
-	clockDiffers atomic.Bool // from the store's, when it was last looked at
+	clockDiffered atomic.Bool // from the store's, at some time
 
 	cancel   context.CancelFunc
 	sweeping sync.WaitGroup

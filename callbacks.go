@@ -65,7 +65,7 @@ type callbacks struct {
 	promise    TakePromise // of take
 	generateID GenerateIDCallback
 
-	agreesOnTime func(SessionID) bool     // with the store that take takes from; nil: always
+	agreesOnTime func(SessionID) bool     // with the store that is bound; nil: always
 	prefetchers  *workers.Pool[*prefetch] // goroutines to call get on; may be nil
 }
 
@@ -107,7 +107,6 @@ func (c *Cache) SetTakeCallback(f TakeCallback) {
 	c.updateCallbacks(func(s *callbacks) {
 		s.take = f
 		s.promise = TakePromise{Atomic: f != nil, Durable: f != nil}
-		s.agreesOnTime = nil
 	})
 }
 

@@ -162,12 +162,20 @@ func (c *cells) allocate() slot {
 	return s
 }
 
+// chunkLength returns how many cells the n-th chunk has.
+func chunkLength(n int) int {
+	if n < chunkBits && firstChunk<<n < longestChunk {
+		return firstChunk << n
+	}
+	return longestChunk
+}
+
 // extend returns a slot that was never used.
 func (c *cells) extend() slot {
 	chunks := *c.chunks.Load()
 	last := len(chunks) - 1
 	if last < 0 || c.used == len(chunks[last].cells) {
-		length := min(firstChunk<<len(chunks), longestChunk)
+		length := chunkLength(len(chunks))
 		chunks = append(chunks, chunk{make([]cell, length), make([]uint32, length)})
 		largepages.Advise(chunks[last+1].cells)
 		c.chunks.Store(&chunks)

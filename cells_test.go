@@ -21,6 +21,17 @@ func TestCellFillsCacheLines(t *testing.T) {
 	}
 }
 
+// TestChunkLength: chunks never become shorter, however many there are.
+func TestChunkLength(t *testing.T) {
+	for n, before := 0, firstChunk; n < 1000; n++ {
+		length := chunkLength(n)
+		if length < before || length > longestChunk || n < 8 && length != firstChunk<<n || n >= 8 && length != longestChunk {
+			t.Fatalf("chunk %d has %d cells, the one before %d", n, length, before)
+		}
+		before = length
+	}
+}
+
 // TestRemovedSecretsAreOverwritten looks into the memory of the cache, however the session left it.
 func TestRemovedSecretsAreOverwritten(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)

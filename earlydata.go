@@ -40,18 +40,12 @@ func (b *StoreBinding) agreesOnTime(id SessionID) bool {
 	if !ok {
 		return false
 	}
-	difference := now.Sub(shown)
-	differs := difference.Abs() > maxClockDifference
-	if b.clockDiffers.Swap(differs) != differs {
-		b.logClock(differs, difference)
+	ahead := now.Sub(shown)
+	if ahead.Abs() <= maxClockDifference {
+		return true
 	}
-	return !differs
-}
-
-func (b *StoreBinding) logClock(differs bool, ahead time.Duration) {
-	if differs {
-		b.logger.Warn("reprise: the clock of this node differs from the store's; it makes and accepts no early data until that has changed", "ahead", ahead)
-	} else {
-		b.logger.Info("reprise: the clock of this node agrees with the store's again")
+	if !b.clockDiffered.Load() && !b.clockDiffered.Swap(true) {
+		b.logger.Warn("reprise: the clock of this node differs from the store's; there are no early data while it does", "ahead", ahead)
 	}
+	return false
 }
