@@ -80,7 +80,6 @@ type StoreBinding struct {
 	logger      *slog.Logger
 	calls       storeCalls
 	queue       writeBehind
-	prefetchers *workers.Pool[*prefetch]
 	foreign     foreignRate
 	counts      bindingCounts
 	closed      atomic.Bool
@@ -135,8 +134,6 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 		w.work()
 	})
 
-	b.prefetchers = workers.New(ctx.Done(), (*prefetch).ask)
-
 	if err := b.setCallbacks(); err != nil {
 		cancel()
 		return nil, err
@@ -180,7 +177,7 @@ func (b *StoreBinding) setCallbacks() error {
 		bound := *old
 		bound.newSession, bound.remove, bound.get, bound.take = b.announced, b.removed, b.get, b.take
 		bound.promise = b.TakePromise()
-		bound.prefetchers = b.prefetchers
+		bound.prefetchers = workers.New(b.calls.ctx.Done(), (*prefetch).ask)
 		if _, ok := b.store.(Clocked); ok {
 			bound.agreesOnTime = b.agreesOnTime
 		}

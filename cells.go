@@ -33,13 +33,12 @@ func (id *SessionID) words() *[MaxSessionIDLength / 8]uint64 {
 	return (*[MaxSessionIDLength / 8]uint64)(unsafe.Pointer(&id.bytes))
 }
 
-// store writes a session to the cell.
-func (c *cell) store(d *sessionData, profile slot) {
+// store writes a session's data to the cell.
+func (c *cell) store(d *sessionData) {
 	for i, word := range d.words() {
 		c.words[i].Store(word)
 	}
 	c.words[lengthWord].Store(uint64(d.id.length))
-	c.profile.Store(uint32(profile))
 }
 
 // load reads the session of the cell, but for its ID, which lookups have already. It is written out, not in a loop: it is much
@@ -162,7 +161,7 @@ func (c *cells) allocate() slot {
 	return s
 }
 
-// chunkLength returns how many cells the n-th chunk has.
+// chunkLength returns how many cells the n-th chunk has. From the chunkBits-th on nothing is shifted, which could leave no bit.
 func chunkLength(n int) int {
 	if n < chunkBits && firstChunk<<n < longestChunk {
 		return firstChunk << n
@@ -189,7 +188,7 @@ func (c *cells) extend() slot {
 // release overwrites the cell, its secret above all, and frees its slot.
 func (c *cells) release(s slot) {
 	cell := c.at(s)
-	cell.store(&sessionData{}, 0)
+	cell.store(&sessionData{})
 	cell.next = c.free
 	c.free = s
 }

@@ -137,7 +137,7 @@ func TestIndex(t *testing.T) {
 	}
 	for i := range 5000 {
 		s := cs.allocate()
-		cs.at(s).store(&sessionData{id: *id(s)}, 0)
+		cs.at(s).store(&sessionData{id: *id(s)})
 		// Few homes and few tags, so that buckets overflow.
 		known[s] = uint64(i%7)*numShards | uint64(i%5)<<58
 		if i%2 == 0 {

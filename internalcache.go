@@ -345,7 +345,7 @@ func (c *internalCache) touch(id *SessionID, now milliseconds) {
 	cell := s.cells.at(at)
 	session := s.session(cell)
 	session.created = now
-	cell.store(&session.sessionData, slot(cell.profile.Load()))
+	cell.store(&session.sessionData)
 	s.takeOrder(at)
 	s.addOrder(orderEntry{expiry: session.expiry(), serial: c.serial.Add(1), slot: at})
 }

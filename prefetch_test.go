@@ -479,3 +479,44 @@ func TestForgedIDsAheadReachNoStore(t *testing.T) {
 		store.saw(t, "put", "put", "put", "get", "get", "get")
 	})
 }
+
+// TestStoreHangsAhead: a store that does not look at its context when it is asked ahead holds up nobody: not the
+// handshake, and not who shares the call.
+func TestStoreHangsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		s := n.stored()
+		f, release := hang()
+		defer release()
+		store.beforeCall(f, "get")
+		conn, err := n.Accept(t.Context(), anyInfo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		conn.Expect([]reprise.SessionID{s.ID()})
+		shared := make(chan error, 1)
+		go func() {
+			_, err := n.get(s.ID())
+			shared <- err
+		}()
+		synctest.Wait()
+		if _, reason := conn.Lookup(s.ID().Bytes(), anyOffer); reason != reprise.StoreTimeout {
+			t.Errorf("the lookup ended in %q", reason)
+		}
+		if err := <-shared; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the get that shares the call ended with %v", err)
+		}
+		if took := time.Since(start); took != reprise.DefaultLookupTimeout {
+			t.Errorf("both took %v", took)
+		}
+		if got := n.stats(); got.GetsShared != 1 || got.Gets != 1 || got.Timeouts != 1 {
+			t.Errorf("%d gets, %d shared, %d timeouts", got.Gets, got.GetsShared, got.Timeouts)
+		}
+		release()
+		synctest.Wait()
+		store.beforeCall(nil, "get")
+		n.has(s)
+	})
+}

@@ -208,7 +208,7 @@ func (c *internalCache) verified(session *Session, since moment) bool {
 	cell := s.cells.at(at)
 	if data := cell.data(); data.residence.tag == tag && !c.residents.notedSince(tag, since) {
 		data.residence.epoch = since.epoch
-		cell.store(&data, slot(cell.profile.Load()))
+		cell.store(&data)
 	}
 	return true
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unique"
@@ -291,27 +292,8 @@ func newProfile(p *SessionParams) (*profile, error) {
 func (t *traits) describes(p *SessionParams) bool {
 	return t.scope == p.Scope && t.context == string(p.Context) && t.serverName == p.ServerName && t.alpn == p.ALPN &&
 		t.opaque == string(p.Opaque) && t.captured == p.captured &&
-		encodes(t.chain.Value(), 3, p.PeerCertificates) && encodes(t.appData, 2, p.ApplicationData)
-}
-
-// encodes reports whether encodeVectors makes encoded of the elements.
-func encodes(encoded string, prefix int, elements [][]byte) bool {
-	for _, element := range elements {
-		end := prefix + len(element)
-		if len(encoded) < end || lengthOf(encoded[:prefix]) != len(element) || encoded[prefix:end] != string(element) {
-			return false
-		}
-		encoded = encoded[end:]
-	}
-	return len(encoded) == 0
-}
-
-// lengthOf reads what appendVector writes before a vector.
-func lengthOf(prefix string) (n int) {
-	for i := range len(prefix) {
-		n = n<<8 | int(prefix[i])
-	}
-	return n
+		slices.EqualFunc(decodeVectors24(t.chain.Value()), p.PeerCertificates, bytes.Equal) &&
+		slices.EqualFunc(decodeVectors16(t.appData), p.ApplicationData, bytes.Equal)
 }
 
 // ID returns the session ID.

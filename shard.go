@@ -57,7 +57,8 @@ func (c *internalCache) insert(s *shard, fingerprint uint64, session *Session, p
 	}
 	data := session.sessionData
 	data.residence = r
-	cell.store(&data, profile)
+	cell.store(&data)
+	cell.profile.Store(uint32(profile))
 	cell.state = 0
 	if p == unconfirmed {
 		cell.state = cellUnconfirmed
@@ -76,7 +77,10 @@ func (s *shard) fingerprint(at slot) uint64 {
 
 // session returns the session of a cell.
 func (s *shard) session(cell *cell) *Session {
-	return &Session{sessionData: cell.data(), profile: s.profiles.at(slot(cell.profile.Load()))}
+	session := new(Session)
+	s.loadCell(cell, session)
+	session.id = cell.sessionID()
+	return session
 }
 
 // loadCell reads the session of a cell into dst, but for its ID.
