@@ -111,6 +111,7 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.cancel = cancel
 	b.calls.store = s
 	b.calls.incarnated = b.incarnated
+	b.calls.batchGetter, _ = s.(BatchGetter)
 	b.calls.logger = c.logger
 	b.calls.ctx = ctx
 	b.calls.waitedFor = make(map[*storeCall]struct{})

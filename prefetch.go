@@ -22,7 +22,10 @@ func (n *Connection) Expect(ids []SessionID) {
 	n.endLookups()
 	n.expected = ids
 	if n.askAhead() {
-		runtime.Gosched() // let the question go out before the engine computes
+		// Let the question go out before the engine computes: once to have it asked, and once more because it lets other
+		// handshakes ask theirs with it (see getbatch.go).
+		runtime.Gosched()
+		runtime.Gosched()
 	}
 }
 

@@ -69,6 +69,14 @@ type StorePut struct {
 	Lifetime time.Duration
 }
 
+// A BatchGetter is a store that gets several records together for less than one by one.
+type BatchGetter interface {
+	// GetBatch does what as many calls of Get do; keys may repeat. It tells the outcome of each by a call of done with the place of
+	// the key, as soon as it is known, so that what delays or fails one get need not be felt by others; the record is nil if
+	// there is none. done may be called by many goroutines at once, but not after GetBatch has returned.
+	GetBatch(ctx context.Context, keys []StoreKey, done func(i int, record []byte, err error))
+}
+
 // An Incarnated store numbers its lives: the number changes whenever records that were taken or deleted may have come back,
 // as after a crash, a restore or a failover of a store whose take is not durable. A session for single use does not
 // resume from a record that was made in another life. The parts of a store that fail one by one, as the shards of a

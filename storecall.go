@@ -35,8 +35,9 @@ const maxStoreCalls = 4096
 // what handshakes wait for.
 type storeCalls struct {
 	store        Store
-	incarnated   Incarnated // nil if the store is not
-	swapper      Swapper    // nil if the store is not
+	incarnated   Incarnated  // nil if the store is not
+	swapper      Swapper     // nil if the store is not
+	batchGetter  BatchGetter // nil if the store is not
 	readTimeout  time.Duration
 	writeTimeout time.Duration
 	logger       *slog.Logger
@@ -47,6 +48,7 @@ type storeCalls struct {
 	mu        sync.Mutex
 	running   int                     // calls that have not returned
 	waitedFor map[*storeCall]struct{} // those that have not ended
+	gathering *getBatch               // that a get can join; nil if there is none
 
 	calls    [numStoreMethods]atomic.Uint64
 	errors   atomic.Uint64
@@ -86,7 +88,8 @@ type storeRequest struct {
 type storeCall struct {
 	calls    *storeCalls
 	request  storeRequest
-	ended    func() // if not nil, called before done is closed
+	ended    func()    // if not nil, called before done is closed
+	batch    *getBatch // that it makes the call for; nil if it is for itself alone
 	deadline time.Time
 	timer    *time.Timer
 
@@ -119,7 +122,9 @@ func (c *storeCalls) startAnyway(request storeRequest, ended func()) (*storeCall
 	}
 	c.calls[request.method].Add(uint64(max(1, len(request.puts))))
 	call.timer = time.AfterFunc(timeout, call.expire)
-	c.workers.Do(call)
+	if request.method != storeGet || c.batchGetter == nil || c.leads(call) {
+		c.workers.Do(call)
+	}
 	return call, nil
 }
 
@@ -141,15 +146,22 @@ func (c *storeCalls) admit(call *storeCall) error {
 // run makes the call, however long that takes. One that has ended before it could begin is not made: the binding may be closed by then,
 // and the store too, or a delete have followed the put.
 func (call *storeCall) run() {
+	if calls := call.gather(); len(calls) > 1 {
+		call.calls.runBatch(calls)
+		return
+	}
 	defer call.calls.returned()
 	record, err := []byte(nil), errStoreExited
-	defer func() {
-		call.timer.Stop()
-		call.end(record, err, context.Canceled)
-	}()
+	defer func() { call.finish(record, err) }()
 	if call.Err() == nil {
 		record, err = call.calls.do(call, call.request)
 	}
+}
+
+// finish ends a call that the store has answered.
+func (call *storeCall) finish(record []byte, err error) {
+	call.timer.Stop()
+	call.end(record, err, context.Canceled)
 }
 
 func (c *storeCalls) returned() {
@@ -213,14 +225,17 @@ func (call *storeCall) Value(key any) any {
 	return nil
 }
 
-// do calls the store. A panic is an error.
+// guard is deferred around every call: a panic is an error.
+func (c *storeCalls) guard(m storeMethod, failed *error) {
+	if p := recover(); p != nil {
+		c.logger.Error("reprise: store panicked", "method", storeMethodNames[m], "panic", fmt.Sprint(p), "stack", stack.Trace())
+		*failed = errStorePanicked
+	}
+}
+
+// do calls the store.
 func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.logger.Error("reprise: store panicked", "method", storeMethodNames[r.method], "panic", fmt.Sprint(p), "stack", stack.Trace())
-			err = errStorePanicked
-		}
-	}()
+	defer c.guard(r.method, &err)
 	ok := false
 	switch r.method {
 	case storeGet:

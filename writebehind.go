@@ -20,7 +20,7 @@ import (
 //   - a put is tried once: its outcome is unknown if it fails, and a second try could bring back what was taken or
 //     deleted elsewhere meanwhile. A delete is tried until it succeeds.
 //
-// If the store takes several puts together, those of a few milliseconds go in one call (see batch.go).
+// If the store takes several puts together, those of a few milliseconds go in one call (see putbatch.go).
 //
 // Gets of one key at a time share one call of the store. A take or delete of the key makes its result void.
 type writeBehind struct {

@@ -184,7 +184,7 @@ func (s *server) newCache(k kind, setup serverSetup) (*reprise.Cache, error) {
 		return nil, err
 	}
 	s.store = &countedStore{closableStore: store}
-	if s.binding, err = reprise.BindStore(cache, s.store, reprise.StoreOptions{}); err != nil {
+	if s.binding, err = reprise.BindStore(cache, s.store.counted(), reprise.StoreOptions{}); err != nil {
 		return nil, err
 	}
 	if k.bareGets {

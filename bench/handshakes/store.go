@@ -60,6 +60,25 @@ func (s *countedStore) Delete(ctx context.Context, key reprise.StoreKey) error {
 	return s.closableStore.Delete(ctx, key)
 }
 
+// counted returns a store that counts, with the optional interfaces of the one below that read and write records.
+func (s *countedStore) counted() reprise.Store {
+	if getter, ok := s.closableStore.(reprise.BatchGetter); ok {
+		return &countedBatchGetter{s, getter}
+	}
+	return s
+}
+
+// A countedBatchGetter is a countedStore that takes several gets together.
+type countedBatchGetter struct {
+	*countedStore
+	getter reprise.BatchGetter
+}
+
+func (s *countedBatchGetter) GetBatch(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+	s.gets.Add(int64(len(keys)))
+	s.getter.GetBatch(ctx, keys, done)
+}
+
 func (s *countedStore) count(m *sample) {
 	m.Gets, m.Takes = int(s.gets.Load()), int(s.takes.Load())
 	m.Puts, m.Deletes = int(s.puts.Load()), int(s.deletes.Load())

@@ -1,9 +1,12 @@
 package redisstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +33,7 @@ func TestCluster(t *testing.T) {
 		}.Run(t)
 	})
 	t.Run("Restart", func(t *testing.T) { testRestart(t, c) })
+	t.Run("PrimaryHangs", func(t *testing.T) { testPrimaryHangs(t, c) })
 	t.Run("SlotMoves", func(t *testing.T) { testSlotMoves(t, c) })
 	t.Run("SlotMovesUnderLoad", func(t *testing.T) { testSlotMovesUnderLoad(t, c) })
 	t.Run("Failover", func(t *testing.T) { testFailover(t, c) })
@@ -55,6 +59,38 @@ func testRestart(t *testing.T, c *redistest.Cluster) {
 			t.Error("takes at another primary are in another life")
 		}
 	}
+}
+
+// testPrimaryHangs: gets from the others in the same batch are neither failed nor held up.
+func testPrimaryHangs(t *testing.T, c *redistest.Cluster) {
+	s := open(t, c.URL(), redisstore.Options{})
+	var keys []reprise.StoreKey
+	hangs := 0
+	for primary, key := range keyOfEach(t, c) {
+		if primary == c.Primaries[0] {
+			hangs = len(keys)
+		}
+		keys = append(keys, key)
+		if err := s.Put(t.Context(), key, key[:], time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Primaries[0].Signal(syscall.SIGSTOP)
+	defer c.Primaries[0].Signal(syscall.SIGCONT)
+	const timeout = 500 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	began := time.Now()
+	var mu sync.Mutex
+	s.GetBatch(ctx, keys, func(i int, record []byte, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		took := time.Since(began)
+		if i == hangs && (!errors.Is(err, context.DeadlineExceeded) || took < timeout) ||
+			i != hangs && (err != nil || string(record) != string(keys[i][:]) || took >= timeout) {
+			t.Errorf("get %d, of which %d hangs: %x, %v, after %v", i, hangs, record, err, took)
+		}
+	})
 }
 
 // takes puts and takes a record, and returns the life that the take was in.

@@ -87,9 +87,13 @@ func (l *slotLoad) put(key reprise.StoreKey) {
 	}
 }
 
-// round puts a record by one store, gets it by the other, and lets both take it.
+// round puts two records by one store, gets them by the other, and lets both take one.
 func (l *slotLoad) round() {
-	key := l.stock(1)[0]
+	keys := l.stock(2)
+	key := keys[0]
+	if got, err := getBatch(context.Background(), l.b, keys...); err != nil || string(got[0]) != string(key[:]) || string(got[1]) != string(keys[1][:]) {
+		l.t.Errorf("GetBatch: %x, %v", got, err)
+	}
 	if got, ok, err := l.b.Get(context.Background(), key); !ok || err != nil || string(got) != string(key[:]) {
 		l.t.Errorf("Get: %x, %v, %v", got, ok, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -196,13 +197,54 @@ func awaitPing(t *testing.T, s *redisstore.Store) {
 func calls(s *redisstore.Store) map[string]func(context.Context) error {
 	key := reprise.StoreKey{2}
 	return map[string]func(context.Context) error{
-		"Put":    func(ctx context.Context) error { return s.Put(ctx, key, []byte("record"), time.Hour) },
-		"Get":    func(ctx context.Context) error { _, _, err := s.Get(ctx, key); return err },
+		"Put": func(ctx context.Context) error { return s.Put(ctx, key, []byte("record"), time.Hour) },
+		"Get": func(ctx context.Context) error { _, _, err := s.Get(ctx, key); return err },
+		"GetBatch": func(ctx context.Context) error {
+			_, err := getBatch(ctx, s, key, reprise.StoreKey{3})
+			return err
+		},
 		"Take":   func(ctx context.Context) error { _, _, err := s.Take(ctx, key); return err },
 		"Delete": func(ctx context.Context) error { return s.Delete(ctx, key) },
 		"Count":  func(ctx context.Context) error { _, err := s.Count(ctx); return err },
 		"Clear":  func(ctx context.Context) error { _, err := s.Clear(ctx); return err },
 		"Ping":   s.Ping,
+	}
+}
+
+// getBatch gets records together, and returns the last error.
+func getBatch(ctx context.Context, s *redisstore.Store, keys ...reprise.StoreKey) (records [][]byte, err error) {
+	var mu sync.Mutex
+	records = make([][]byte, len(keys))
+	s.GetBatch(ctx, keys, func(i int, record []byte, failed error) {
+		mu.Lock()
+		defer mu.Unlock()
+		records[i] = record
+		if failed != nil {
+			err = failed
+		}
+	})
+	return records, err
+}
+
+// TestConnectionBroken: a get, and a batch of them, does not fail for a connection that was broken before.
+func TestConnectionBroken(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL(), redisstore.Options{})
+	keys := []reprise.StoreKey{{1}, {2}, {3}}
+	for _, key := range keys {
+		if err := s.Put(t.Context(), key, key[:], time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		server.Command("CLIENT", "KILL", "SKIPME", "yes", "TYPE", "normal")
+		if got, err := getBatch(t.Context(), s, keys...); err != nil || !bytes.Equal(got[2], keys[2][:]) {
+			t.Errorf("GetBatch: %v, %v", got, err)
+		}
+		server.Command("CLIENT", "KILL", "SKIPME", "yes", "TYPE", "normal")
+		if _, ok, err := s.Get(t.Context(), keys[0]); !ok || err != nil {
+			t.Errorf("Get: %v, %v", ok, err)
+		}
 	}
 }
 

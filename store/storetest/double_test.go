@@ -14,6 +14,7 @@ type double struct {
 	put       func(context.Context, reprise.StoreKey, []byte, time.Duration) error
 	batch     func(context.Context, []reprise.StorePut) error
 	get, take lookup
+	getBatch  getBatch
 	delete    func(context.Context, reprise.StoreKey) error
 	each      func(context.Context, func(reprise.StoreKey, []byte, time.Time) bool) error
 	count     func(context.Context) (int, error)
@@ -94,6 +95,21 @@ func (d *double) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
 		}
 	}
 	return nil
+}
+
+func (d *double) GetBatch(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+	if d.getBatch != nil {
+		d.getBatch(ctx, keys, done)
+		return
+	}
+	d.getEach(ctx, keys, done)
+}
+
+func (d *double) getEach(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+	for i, key := range keys {
+		record, _, err := d.Get(ctx, key)
+		done(i, record, err)
+	}
 }
 
 func (d *double) Get(ctx context.Context, key reprise.StoreKey) ([]byte, bool, error) {

@@ -40,6 +40,10 @@ func faults(name string) map[string]func() *double {
 		"SecondNode":         {"records are not shared": nodesAreAlone, "takes race": nodesTakeInSteps},
 		"RestartLifetime":    {"lifetimes begin again": restartsLifetimes},
 		"Batch":              {"one is forgotten": batchForgets, "one lifetime for all": batchHasOneLifetime, "zero is for ever": batchForever},
+		"GetBatch": {
+			"one is forgotten": getsForget, "told twice": getsRepeat, "one is another's": getsMixUp, "repeated keys are one": getsOnce,
+			"memory is shared": getsShare, "the context is not looked at": getsIgnoreContext,
+		},
 		"Incarnation":        {"each take in a life of its own": livesBriefly, "takes are in a life unheard of": livesUnheard},
 		"IncarnationRestart": {"one life for all": restartsAlive},
 		"Clock":              {"it stands still": clockStands, "it is never known": clockUnknown},
@@ -246,6 +250,78 @@ func pingIgnoresContext() *double {
 	d := new(double)
 	d.ping = func(context.Context) error { return nil }
 	return d
+}
+
+// A getBatch is the method of a double.
+type getBatch func(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error))
+
+// newGetter returns a double that gets batches by a method made of the right one.
+func newGetter(change func(right getBatch) getBatch) *double {
+	d := new(double)
+	d.getBatch = change(d.getEach)
+	return d
+}
+
+func getsForget() *double {
+	return newGetter(func(right getBatch) getBatch {
+		return func(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+			right(ctx, keys[1:], done)
+		}
+	})
+}
+
+func getsRepeat() *double {
+	return newGetter(func(right getBatch) getBatch {
+		return func(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+			right(ctx, keys, done)
+			right(ctx, keys[:1], done)
+		}
+	})
+}
+
+func getsMixUp() *double {
+	return newGetter(func(right getBatch) getBatch {
+		return func(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+			right(ctx, keys, func(i int, record []byte, err error) { done(len(keys)-1-i, record, err) })
+		}
+	})
+}
+
+func getsOnce() *double {
+	return newGetter(func(right getBatch) getBatch {
+		return func(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+			seen := make(map[reprise.StoreKey]bool)
+			right(ctx, keys, func(i int, record []byte, err error) {
+				if seen[keys[i]] {
+					record = nil
+				}
+				seen[keys[i]] = true
+				done(i, record, err)
+			})
+		}
+	})
+}
+
+func getsShare() *double {
+	return newGetter(func(right getBatch) getBatch {
+		return func(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+			shared := make(map[reprise.StoreKey][]byte)
+			right(ctx, keys, func(i int, record []byte, err error) {
+				if shared[keys[i]] == nil {
+					shared[keys[i]] = record
+				}
+				done(i, shared[keys[i]], err)
+			})
+		}
+	})
+}
+
+func getsIgnoreContext() *double {
+	return newGetter(func(right getBatch) getBatch {
+		return func(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
+			right(context.WithoutCancel(ctx), keys, done)
+		}
+	})
 }
 
 func batchForgets() *double {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/reprise-tls/reprise"
@@ -53,6 +54,71 @@ func checkBatch(c *checker) {
 	if err := batcher.PutBatch(c.Context(), puts); err == nil {
 		c.fail("PutBatch for a lifetime of 0 returned no error")
 	}
+}
+
+func checkGetBatch(c *checker) {
+	s := c.open()
+	getter := optional[reprise.BatchGetter](c, s)
+	want := make(map[reprise.StoreKey][]byte)
+	keys := newKeys(40)
+	for i, key := range keys {
+		switch i % 4 {
+		case 0: // absent
+		case 1:
+			c.put(s, key, newRecord(200), short)
+		default:
+			want[key] = newRecord(100 + i)
+			c.put(s, key, want[key], long)
+		}
+	}
+	c.awaitShort(s)
+	keys = append(keys, keys[2], keys[3], keys[2], keys[0])
+	got := c.getBatch(c.Context(), getter, keys)
+	for i, key := range keys {
+		switch {
+		case got[i].err != nil:
+			c.fail("GetBatch: %v", got[i].err)
+		case !bytes.Equal(got[i].record, want[key]) || want[key] == nil && got[i].record != nil:
+			c.fail("GetBatch has told of %x for key %d, want %x", got[i].record, i, want[key])
+		}
+		clear(got[i].record) // it is the caller's
+	}
+	cancelled, cancel := context.WithCancel(c.Context())
+	cancel()
+	for i, one := range c.getBatch(cancelled, getter, keys[:5]) {
+		if one.err == nil {
+			c.fail("GetBatch has told no error for key %d though its context is done", i)
+		}
+	}
+}
+
+// A gotten is what GetBatch tells of one key.
+type gotten struct {
+	record []byte
+	err    error
+	told   int
+}
+
+// getBatch calls GetBatch, which must tell of each key once.
+func (c *checker) getBatch(ctx context.Context, s reprise.BatchGetter, keys []reprise.StoreKey) []gotten {
+	c.Helper()
+	var mu sync.Mutex
+	got := make([]gotten, len(keys))
+	c.prompt("GetBatch", func() {
+		s.GetBatch(ctx, keys, func(i int, record []byte, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			got[i] = gotten{record, err, got[i].told + 1}
+		})
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for i := range got {
+		if got[i].told != 1 {
+			c.fail("GetBatch has told %d times of key %d", got[i].told, i)
+		}
+	}
+	return got
 }
 
 // each runs Each over a copy of what it shows.

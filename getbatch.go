@@ -1,0 +1,75 @@
+package reprise
+
+import (
+	"context"
+	"errors"
+	"runtime"
+
+	"github.com/reprise-tls/reprise/internal/guard"
+)
+
+// Gets make batches if the store is a [BatchGetter]: those of handshakes that have come at once go in one call. None waits while
+// there is nothing else to do; but where a processor has more handshakes to go on with, these get to ask theirs before the call is
+// made, which is most of what a get costs.
+
+// A getBatch is gets that one call is made for, by the goroutine of the first.
+type getBatch struct{ calls []*storeCall }
+
+// leads has a get join the batch that is gathering, and reports whether it is the first of another one.
+func (c *storeCalls) leads(call *storeCall) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gathering != nil && len(c.gathering.calls) < maxBatch {
+		c.gathering.calls = append(c.gathering.calls, call)
+		return false
+	}
+	call.batch = &getBatch{[]*storeCall{call}}
+	c.gathering = call.batch
+	return true
+}
+
+// gather lets others join the batch that call leads, and returns all of its calls; nil if it leads none.
+func (call *storeCall) gather() []*storeCall {
+	if call.batch == nil {
+		return nil
+	}
+	runtime.Gosched()
+	c := call.calls
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gathering == call.batch {
+		c.gathering = nil
+	}
+	return call.batch.calls
+}
+
+// errNoOutcome is the outcome of a get that a store has told nothing of.
+var errNoOutcome = errors.New("the store has not told")
+
+// runBatch is [storeCall.run] for all calls of a batch.
+func (c *storeCalls) runBatch(calls []*storeCall) {
+	err := errStoreExited
+	defer func() {
+		for _, call := range calls {
+			call.finish(nil, err) // those that have not been told
+			c.returned()
+		}
+	}()
+	if err = c.getBatch(calls); err == nil {
+		err = errNoOutcome
+	}
+}
+
+// getBatch calls the store until the last deadline of the calls.
+func (c *storeCalls) getBatch(calls []*storeCall) (err error) {
+	defer c.guard(storeGet, &err)
+	deadline := calls[len(calls)-1].deadline
+	ctx, cancel := context.WithDeadline(context.WithValue(c.ctx, guard.Key{}, deadline), deadline)
+	defer cancel()
+	keys := make([]StoreKey, len(calls))
+	for i, call := range calls {
+		keys[i] = call.request.key
+	}
+	c.batchGetter.GetBatch(ctx, keys, func(i int, record []byte, err error) { calls[i].finish(record, err) })
+	return nil
+}

@@ -1,0 +1,65 @@
+package redisstore
+
+import (
+	"context"
+	"sync"
+
+	"github.com/redis/rueidis"
+
+	"github.com/reprise-tls/reprise"
+)
+
+// GetBatch implements [reprise.BatchGetter] with a GET for each record, those of one primary sent together. It tries those again whose
+// connection has broken, as [Store.Get] does.
+func (s *Store) GetBatch(ctx context.Context, keys []reprise.StoreKey, done func(i int, record []byte, err error)) {
+	byShard := make(map[*shard][]int, 1)
+	for i, key := range keys {
+		sh := s.shardOf(key)
+		byShard[sh] = append(byShard[sh], i)
+	}
+	var work sync.WaitGroup
+	for _, places := range byShard {
+		if len(byShard) == 1 {
+			s.getTogether(ctx, keys, places, done)
+			return
+		}
+		work.Go(func() { s.getTogether(ctx, keys, places, done) })
+	}
+	work.Wait()
+}
+
+// getTogether gets the records under the keys in some places.
+func (s *Store) getTogether(ctx context.Context, keys []reprise.StoreKey, places []int, done func(int, []byte, error)) {
+	for tries := 1; len(places) > 0; tries++ {
+		answers, failed := s.doGets(ctx, keys, places)
+		var again []int
+		for at, i := range places {
+			var message rueidis.RedisMessage
+			err := failed
+			if err == nil {
+				message, err = answers[at].ToMessage()
+				err = wrap(err)
+			}
+			if isBroken(err) && ctx.Err() == nil && tries < maxTries {
+				again = append(again, i)
+				continue
+			}
+			record, _, err := recordOf(message, err)
+			done(i, record, err)
+		}
+		places = again
+	}
+}
+
+// doGets returns an answer for each of the places.
+func (s *Store) doGets(ctx context.Context, keys []reprise.StoreKey, places []int) ([]rueidis.RedisResult, error) {
+	client, err := s.connected()
+	if err != nil {
+		return nil, err
+	}
+	commands := make(rueidis.Commands, len(places))
+	for at, i := range places {
+		commands[at] = client.B().Get().Key(s.name(keys[i])).Build()
+	}
+	return await(ctx, func() []rueidis.RedisResult { return client.DoMulti(ctx, commands...) })
+}
