@@ -178,7 +178,7 @@ func (b *StoreBinding) setCallbacks() error {
 		bound := *old
 		bound.newSession, bound.remove, bound.get, bound.take = b.announced, b.removed, b.get, b.take
 		bound.promise = b.TakePromise()
-		bound.prefetchers = workers.New(b.calls.ctx.Done(), (*prefetch).ask)
+		bound.begin = b.begin
 		if _, ok := b.store.(Clocked); ok {
 			bound.agreesOnTime = b.agreesOnTime
 		}
@@ -219,31 +219,77 @@ func (b *StoreBinding) removed(_ *Cache, s *Session, why Removal, _ bool) {
 
 // get is the get callback.
 func (b *StoreBinding) get(ctx context.Context, id SessionID) (*Session, error) {
-	keys := b.openingKeys(id)
-	if len(keys) == 0 {
+	g := b.begin(id)
+	if g == nil {
 		if ctx.Value(mayBeRandomKey{}) == nil {
 			b.foreign.note(b.cache.options.Now(), b.logger)
 		}
 		return nil, nil
 	}
-	for _, key := range keys {
-		storeKey := key.storeKey(id)
-		found, err := b.queue.get(ctx, storeKey)
+	return g.wait(func() context.Context { return ctx })
+}
+
+// begin begins what get waits for. It returns nil for a foreign ID.
+func (b *StoreBinding) begin(id SessionID) pendingGet {
+	keys := b.openingKeys(id)
+	if len(keys) == 0 {
+		return nil
+	}
+	g := &bindingGet{binding: b, id: id, keys: keys}
+	g.next()
+	return g
+}
+
+// A bindingGet is a get callback of a binding under way.
+type bindingGet struct {
+	binding *StoreBinding
+	id      SessionID
+	keys    []*fleetKey // that the record may be under
+	// Of the first of these.
+	storeKey StoreKey
+	queued   queuedGet
+	err      error
+}
+
+// next begins the get under the first of the keys.
+func (g *bindingGet) next() {
+	g.storeKey = g.keys[0].storeKey(g.id)
+	g.queued, g.err = g.binding.queue.get(g.storeKey)
+}
+
+// wait implements [pendingGet].
+func (g *bindingGet) wait(external func() context.Context) (*Session, error) {
+	for {
+		if g.err != nil {
+			return nil, g.err
+		}
+		found, err := g.queued.wait(external)
 		if err != nil {
 			return nil, err
 		}
-		s, incarnation := b.open(key, id, found)
-		if s == nil {
-			continue
+		if s := g.open(found); s != nil {
+			return s, nil
 		}
-		if s.SingleUse() && incarnation != b.incarnation(storeKey) {
-			b.calls.stale.Add(1)
-			continue
+		if g.keys = g.keys[1:]; len(g.keys) == 0 {
+			return nil, nil
 		}
-		s.residence.tag = storeKey.tag()
-		return s, nil
+		g.next()
 	}
-	return nil, nil
+}
+
+// open returns the session that was found, nil if it can't be resumed.
+func (g *bindingGet) open(found stored) *Session {
+	b := g.binding
+	s, incarnation := b.open(g.keys[0], g.id, found)
+	if s == nil {
+		return nil
+	}
+	if s.SingleUse() && incarnation != b.incarnation(g.storeKey) {
+		b.calls.stale.Add(1)
+		return nil
+	}
+	s.residence.tag = g.storeKey.tag()
+	return s
 }
 
 // take is the take callback. That there was a record is not enough: it must be the session's own.
@@ -311,8 +357,8 @@ func (b *StoreBinding) sealingKey(id SessionID, now time.Time) *fleetKey {
 // all of them if the application makes IDs; none if the ID is foreign.
 func (b *StoreBinding) openingKeys(id SessionID) []*fleetKey {
 	keys := b.cache.Keys()
-	if key := keys.keyOf(id); key != nil {
-		return []*fleetKey{key}
+	if made := keys.made(id); made != nil {
+		return made
 	}
 	if b.generated(id) {
 		return keys.keys

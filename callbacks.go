@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/reprise-tls/reprise/internal/stack"
-	"github.com/reprise-tls/reprise/internal/workers"
 )
 
 // A NewCallback is called for every session that the cache has got from a handshake: the new_session_cb of
@@ -65,8 +64,9 @@ type callbacks struct {
 	promise    TakePromise // of take
 	generateID GenerateIDCallback
 
-	agreesOnTime func(SessionID) bool     // with the store that is bound; nil: always
-	prefetchers  *workers.Pool[*prefetch] // goroutines to call get on; may be nil
+	// Of the store that is bound, while get is the binding's.
+	begin        func(SessionID) pendingGet // begins a get; nil for an ID that no fleet key has made
+	agreesOnTime func(SessionID) bool       // with the store's clock; nil: always
 }
 
 func (c *Cache) updateCallbacks(change func(*callbacks)) {
@@ -97,7 +97,9 @@ func (c *Cache) SetRemoveCallback(f RemoveCallback) {
 func (c *Cache) RemoveCallback() RemoveCallback { return c.callbacks.Load().remove }
 
 // SetGetCallback sets the get callback; nil unsets it.
-func (c *Cache) SetGetCallback(f GetCallback) { c.updateCallbacks(func(s *callbacks) { s.get = f }) }
+func (c *Cache) SetGetCallback(f GetCallback) {
+	c.updateCallbacks(func(s *callbacks) { s.get, s.begin = f, nil })
+}
 
 // GetCallback returns the get callback, nil if none is set.
 func (c *Cache) GetCallback() GetCallback { return c.callbacks.Load().get }

@@ -38,7 +38,8 @@ type Connection struct {
 	keys       *FleetKeys      // when it began
 
 	// For the goroutine of the handshake alone.
-	external   context.Context // of all calls to the external cache, with their deadline; made for the first
+	deadline   time.Time       // of all calls to the external cache; it begins to run with the first
+	external   context.Context // with that deadline
 	cancel     context.CancelFunc
 	lookups    int
 	reserved   *Session
@@ -202,9 +203,17 @@ func (n *Connection) settle(f found, reason Reason) {
 // lookupContext returns the context of all that this handshake asks of the external cache.
 func (n *Connection) lookupContext() context.Context {
 	if n.external == nil {
-		n.external, n.cancel = context.WithTimeout(n.parent, n.cache.options.LookupTimeout)
+		n.startLookups()
+		n.external, n.cancel = context.WithDeadline(n.parent, n.deadline)
 	}
 	return n.external
+}
+
+// startLookups begins the time that the external cache has.
+func (n *Connection) startLookups() {
+	if n.deadline.IsZero() {
+		n.deadline = time.Now().Add(n.cache.options.LookupTimeout) //nolint:forbidigo // of a call, not of a session
+	}
 }
 
 // endLookups ends the time that the external cache has.
@@ -212,7 +221,7 @@ func (n *Connection) endLookups() {
 	if n.cancel != nil {
 		n.cancel()
 	}
-	n.external, n.cancel = nil, nil
+	n.deadline, n.external, n.cancel = time.Time{}, nil, nil
 	n.expected, n.prefetches = nil, nil
 }
 

@@ -172,12 +172,20 @@ func (k *FleetKeys) newID(now time.Time) SessionID {
 
 // keyOf returns the key that made id, nil if none of the keys did: then the ID is foreign or forged.
 func (k *FleetKeys) keyOf(id SessionID) *fleetKey {
+	if made := k.made(id); made != nil {
+		return made[0]
+	}
+	return nil
+}
+
+// made returns the one key that made id, as a slice, nil if none did.
+func (k *FleetKeys) made(id SessionID) []*fleetKey {
 	if id.length != MaxSessionIDLength {
 		return nil
 	}
-	for _, key := range k.keys {
+	for i, key := range k.keys {
 		if tag := key.tagOf(&id); hmac.Equal(id.bytes[sessionIDRandom:], tag[:]) {
-			return key
+			return k.keys[i : i+1]
 		}
 	}
 	return nil

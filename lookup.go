@@ -24,6 +24,7 @@ func (c *Cache) find(id SessionID, external func() context.Context, ahead *prefe
 	case isTrusted:
 		if ahead != nil { // it has come since
 			c.counters.misses.Add(1)
+			ahead.drop()
 		}
 		f.session = doubted
 		return f, Resumed
@@ -35,13 +36,11 @@ func (c *Cache) find(id SessionID, external func() context.Context, ahead *prefe
 	if c.GetCallback() == nil {
 		return f, Unknown
 	}
-	ctx := external()
 	var a answer
 	if ahead != nil {
-		a = ahead.wait(ctx)
-	}
-	if ahead == nil || c.isNoted(&a) {
-		a = c.ask(ctx, id)
+		a = ahead.wait(external)
+	} else {
+		a = c.ask(external(), id)
 	}
 	f.external, f.since = true, a.since
 	switch {
@@ -69,8 +68,9 @@ type answer struct {
 // ask calls the get callback.
 func (c *Cache) ask(ctx context.Context, id SessionID) (a answer) {
 	for range 2 {
-		a.since = c.internal.moment(&id)
-		a.session, a.err = c.get(ctx, id)
+		since := c.internal.moment(&id)
+		s, err := c.callGet(ctx, id)
+		a = c.gotten(id, since, s, err)
 		if !c.isNoted(&a) {
 			break
 		} // else the notice may have been of the put, and not of a removal: a second look will tell
@@ -99,18 +99,19 @@ func (c *Cache) isTrusted(id SessionID) bool {
 	return c.Mode()&ModeNoInternalLookup == 0 && c.internal.load(&id, &s) && c.internal.residents.trusts(&s)
 }
 
-// get calls the get callback for a lookup, and counts what it returns.
-func (c *Cache) get(ctx context.Context, id SessionID) (*Session, error) {
-	s, err := c.callGet(ctx, id)
-	if err != nil || s == nil {
-		return nil, err
-	}
-	if s.id != id {
+// gotten counts what the get callback has returned, and makes an answer of it.
+func (c *Cache) gotten(id SessionID, since moment, s *Session, err error) answer {
+	switch {
+	case err != nil:
+		s = nil
+	case s == nil:
+	case s.id != id:
 		c.logger.Error("reprise: the get callback returned another session than it was asked for", "session", c.Handle(id))
-		return nil, errOtherSession
+		s, err = nil, errOtherSession
+	default:
+		c.counters.callbackHits.Add(1)
 	}
-	c.counters.callbackHits.Add(1)
-	return s, nil
+	return answer{since: since, session: s, err: err}
 }
 
 var errOtherSession = errors.New("reprise: the get callback returned another session than it was asked for")

@@ -4,9 +4,9 @@ package reprise
 // or else one for each fleet key, because an application's own generator may have made it. It is for tools: servers use
 // [BindStore].
 func (k *FleetKeys) StoreKeys(id SessionID) []StoreKey {
-	keys := k.keys
-	if key := k.keyOf(id); key != nil {
-		keys = []*fleetKey{key}
+	keys := k.made(id)
+	if keys == nil {
+		keys = k.keys
 	}
 	storeKeys := make([]StoreKey, len(keys))
 	for i, key := range keys {

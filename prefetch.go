@@ -8,9 +8,9 @@ import (
 )
 
 // Expect tells which session IDs Lookup will be called for, in their order, for an engine that knows them all before the first call, and before
-// it computes its keys: those among the PSK identities of a ClientHello. The get callback is called for them at once, each on a goroutine of
-// its own, so that all lookups of a handshake take the time of one, and that passes while the engine computes. What the callback
-// returns counts when Lookup comes to the ID. An ID that Lookup is never called for, or is called for without having been
+// it computes its keys: those among the PSK identities of a ClientHello. The external cache is asked for them at once, so that all lookups
+// of a handshake take the time of one, and that passes while the engine computes: a get callback of the application is called on a
+// goroutine of its own for each, and that of a [StoreBinding] has no need of one. What it returns counts when Lookup comes to the ID. An ID that Lookup is never called for, or is called for without having been
 // expected, does no harm.
 //
 // Not asked for ahead are IDs that no fleet key has made, a session that the internal cache answers for and what lies behind it, and
@@ -47,64 +47,125 @@ func (n *Connection) askAhead() (asked bool) {
 		if n.cache.isTrusted(next) {
 			break // it will hardly be declined
 		}
-		if n.prefetches[next] == nil && !n.cache.isForeign(next) {
-			n.prefetch(next)
+		if n.prefetches[next] == nil && n.prefetch(next) {
 			asked = true
 		}
 	}
 	return asked
 }
 
-// A prefetch is what the get callback was asked for an ID that Lookup has not come to yet.
+// A prefetch is what the external cache was asked for an ID that Lookup has not come to yet.
 type prefetch struct {
-	cache  *Cache
-	ctx    context.Context
-	id     SessionID
-	done   chan struct{} // closed when there is an answer
-	answer answer
+	connection *Connection
+	id         SessionID
+	since      moment     // when it was asked
+	get        pendingGet // nil when Lookup has come to the ID
+	answer     answer
 }
 
-// prefetch begins one. It counts as a lookup.
-func (n *Connection) prefetch(id SessionID) {
+// A pendingGet is a get callback under way.
+type pendingGet interface {
+	// wait returns what the callback returns, or an error when the context is done first. That is made if there is something to
+	// wait for.
+	wait(external func() context.Context) (*Session, error)
+}
+
+// prefetch begins one, and reports whether it did: not for an ID that no fleet key has made. It counts as a lookup.
+func (n *Connection) prefetch(id SessionID) bool {
+	p := &prefetch{connection: n, id: id}
+	if !p.begin() {
+		return false
+	}
 	if n.prefetches == nil {
 		n.prefetches = make(map[SessionID]*prefetch)
 	}
-	p := &prefetch{
-		cache:  n.cache,
-		ctx:    n.lookupContext(),
-		id:     id,
-		done:   make(chan struct{}),
-		answer: answer{err: errGetExited},
-	}
 	n.prefetches[id] = p
 	n.lookups++
-	if pool := n.cache.callbacks.Load().prefetchers; pool != nil {
-		pool.Do(p)
-	} else {
-		go p.ask()
-	}
+	return true
 }
 
-// ask calls the get callback.
-func (p *prefetch) ask() {
-	defer close(p.done)
-	p.answer = p.cache.ask(p.ctx, p.id)
+// begin asks the external cache.
+func (p *prefetch) begin() bool {
+	n := p.connection
+	p.since = n.cache.internal.moment(&p.id)
+	if begin := n.cache.callbacks.Load().begin; begin != nil {
+		n.startLookups()
+		p.get = begin(p.id)
+	} else if !n.cache.isForeign(p.id) {
+		p.get = n.cache.beginCallback(n.lookupContext(), p.id)
+	}
+	return p.get != nil
+}
+
+// wait returns the answer. If there was a notice of the session since the external cache was asked, that may have been of its put, and not
+// of its removal: a second look will tell. Then the other sessions that are waited for have one at the same time, since
+// they were made at the same time as a rule.
+func (p *prefetch) wait(external func() context.Context) answer {
+	if p.get == nil {
+		return p.answer
+	}
+	p.finish(external)
+	if n := p.connection; n.cache.isNoted(&p.answer) && p.begin() {
+		for _, other := range n.prefetches {
+			if other.get != nil && other != p {
+				other.begin()
+			}
+		}
+		p.finish(external)
+	}
+	return p.answer
+}
+
+func (p *prefetch) finish(external func() context.Context) {
+	s, err := p.get.wait(external)
+	p.answer = p.connection.cache.gotten(p.id, p.since, s, err)
+	p.get = nil
+}
+
+// drop counts what the callback has returned, if it has, and forgets it.
+func (p *prefetch) drop() {
+	delete(p.connection.prefetches, p.id)
+	if p.get == nil {
+		return
+	}
+	p.finish(func() context.Context {
+		ended, end := context.WithCancel(context.Background())
+		end()
+		return ended
+	})
+}
+
+// A callbackGet is a call of a get callback of the application, on a goroutine of its own.
+type callbackGet struct {
+	done    chan struct{} // closed when it has returned
+	session *Session
+	err     error
+}
+
+func (c *Cache) beginCallback(ctx context.Context, id SessionID) *callbackGet {
+	g := &callbackGet{done: make(chan struct{}), err: errGetExited}
+	go func() {
+		defer close(g.done)
+		g.session, g.err = c.callGet(ctx, id)
+	}()
+	return g
 }
 
 // errGetExited is the answer of a get callback that ends its goroutine.
 var errGetExited = errors.New("reprise: the get callback ended the goroutine")
 
-// wait returns the answer, or an error if there is none when ctx is done.
-func (p *prefetch) wait(ctx context.Context) answer {
+// wait implements [pendingGet].
+func (g *callbackGet) wait(external func() context.Context) (*Session, error) {
 	select {
-	case <-p.done:
-		return p.answer
+	case <-g.done:
+		return g.session, g.err
 	default:
 	}
+	ctx := external()
 	select {
-	case <-p.done:
-		return p.answer
+	case <-g.done:
+		return g.session, g.err
 	case <-ctx.Done():
-		return answer{err: ctx.Err()}
+		return nil, ctx.Err()
 	}
 }

@@ -14,23 +14,38 @@ type storeLookup struct {
 	void bool // the key was taken or deleted since
 }
 
-// get returns what is stored under a key, as it will be once all is written.
-func (w *writeBehind) get(ctx context.Context, key StoreKey) (stored, error) {
-	w.mu.Lock()
-	if e := w.entries[key]; e != nil {
-		defer w.mu.Unlock()
-		return stored{session: e.want.session}, nil
-	}
-	lookup, err := w.lookup(key)
-	w.mu.Unlock()
-	if err != nil {
-		return stored{}, err
-	}
-	got, err := lookup.call.wait(ctx)
+// A queuedGet is a get under way: of what is still to be put, or of what the store has.
+type queuedGet struct {
+	queue   *writeBehind
+	session *Session     // still to be put
+	lookup  *storeLookup // nil if there is nothing to wait for
+}
 
+// get begins to get what is stored under a key, as it will be once all is written.
+func (w *writeBehind) get(key StoreKey) (queuedGet, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if lookup.void {
+	if e := w.entries[key]; e != nil {
+		return queuedGet{queue: w, session: e.want.session}, nil
+	}
+	lookup, err := w.lookup(key)
+	return queuedGet{queue: w, lookup: lookup}, err
+}
+
+// wait returns it. external makes a context, if there is something to wait for.
+func (g *queuedGet) wait(external func() context.Context) (stored, error) {
+	if g.lookup == nil {
+		return stored{session: g.session}, nil
+	}
+	ctx := context.Background()
+	if g.lookup.call.Err() == nil {
+		ctx = external()
+	}
+	got, err := g.lookup.call.wait(ctx)
+
+	g.queue.mu.Lock()
+	defer g.queue.mu.Unlock()
+	if g.lookup.void {
 		return stored{}, nil
 	}
 	return got, err
