@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,7 +127,9 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.queue.seal = b.seal
 	b.queue.maxLength = positiveOr(o.QueueLength, DefaultQueueLength)
 	b.queue.maxBytes = positiveOr(o.QueueBytes, DefaultQueueBytes)
-	_, b.queue.batches = s.(BatchPutter)
+	if batches, ok := s.(BatchPutter); ok {
+		b.queue.batchDelay = batches.BatchDelay()
+	}
 	b.queue.maxWorkers = positiveOr(o.Writers, DefaultWriters)
 	b.queue.entries = make(map[StoreKey]*writeEntry)
 	b.queue.lookups = make(map[StoreKey]*storeLookup)
@@ -191,7 +194,7 @@ func (b *StoreBinding) setCallbacks() error {
 // announced is the new callback.
 func (b *StoreBinding) announced(_ *Cache, s *Session) (keep bool) {
 	now := b.cache.options.Now()
-	key := b.sealingKey(s.id, now)
+	key := b.keyOfNew(s, now)
 	if key == nil {
 		b.counts.unsealed.Add(1)
 		return true
@@ -340,6 +343,14 @@ func (b *StoreBinding) incarnation(key StoreKey) uint64 {
 // minGeneratedID is the length in bytes of the shortest ID of an application's own generator that a record is sealed
 // under: what seals the record from a store's reader who has the fleet key is the ID.
 const minGeneratedID = 16
+
+// keyOfNew is sealingKey for a session that was made here.
+func (b *StoreBinding) keyOfNew(s *Session, now time.Time) *fleetKey {
+	if s.madeUnder != nil && slices.Contains(b.cache.Keys().keys, s.madeUnder) {
+		return s.madeUnder
+	}
+	return b.sealingKey(s.id, now)
+}
 
 // sealingKey returns the fleet key for the record of a new session, nil if it must not be stored.
 func (b *StoreBinding) sealingKey(id SessionID, now time.Time) *fleetKey {

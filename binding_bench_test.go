@@ -124,3 +124,4 @@ type freeStore struct{ memory.Store }
 
 func (*freeStore) Put(context.Context, reprise.StoreKey, []byte, time.Duration) error { return nil }
 func (*freeStore) PutBatch(context.Context, []reprise.StorePut) error                 { return nil }
+func (*freeStore) BatchDelay() time.Duration                                          { return 10 * time.Millisecond }

@@ -210,10 +210,13 @@ func (c *Cache) Add(s *Session) error {
 	return err
 }
 
-// enter puts a session into a part of the internal cache, after it has made room.
+// enter puts a session into a part of the internal cache, after it has made room. One that is announced is new, so that none of its ID is there
+// whose room it could have.
 func (c *Cache) enter(s *Session, p part, announce bool) (*announcement, error) {
-	if old, _ := c.internal.remove(&s.id, RemovedReplaced); old != nil {
-		c.callRemove(old, RemovedReplaced, true)
+	if !announce {
+		if old, _ := c.internal.remove(&s.id, RemovedReplaced); old != nil {
+			c.callRemove(old, RemovedReplaced, true)
+		}
 	}
 	if c.internal.closed.Load() {
 		return nil, ErrClosed

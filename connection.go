@@ -272,8 +272,9 @@ func (n *Connection) Resumed(s *Session) {
 func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certificate) (*Session, error) {
 	c := n.cache
 	var err error
+	var madeUnder *fleetKey
 	if p.ID.IsZero() {
-		if p.ID, err = n.NewID(); err != nil {
+		if p.ID, madeUnder, err = n.newID(); err != nil {
 			return nil, err
 		}
 	}
@@ -298,6 +299,7 @@ func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certif
 	if err != nil {
 		return nil, err
 	}
+	s.madeUnder = madeUnder
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.last = s
@@ -308,8 +310,13 @@ func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certif
 // NewID makes an ID for a session that [Connection.NewSession] will be called for later: a TLS 1.2 server sends the session ID
 // before there is a secret. An error means that no session can be made.
 func (n *Connection) NewID() (SessionID, error) {
+	id, _, err := n.newID()
+	return id, err
+}
+
+func (n *Connection) newID() (id SessionID, madeUnder *fleetKey, err error) {
 	if n.cache.Mode()&ModeServer == 0 {
-		return SessionID{}, errNoCaching
+		return id, nil, errNoCaching
 	}
 	return n.cache.newID()
 }
@@ -336,22 +343,23 @@ func (n *Connection) lineage(p *SessionParams, verifiedChains [][]*x509.Certific
 var errNoCaching = errors.New("reprise: the mode caches no server sessions")
 
 // newID makes the ID of a new session, by the application's callback or under the current fleet key. Of those, no two are the same.
-func (c *Cache) newID() (SessionID, error) {
+func (c *Cache) newID() (id SessionID, madeUnder *fleetKey, err error) {
 	f := c.GenerateID()
 	if f == nil {
-		return c.Keys().newID(c.options.Now()), nil
+		key := c.Keys().current(c.options.Now())
+		return key.newID(), key, nil
 	}
 	const attempts = 10
 	for range attempts {
 		id, err := c.callGenerateID(f)
 		if err != nil {
-			return SessionID{}, err
+			return SessionID{}, nil, err
 		}
 		if !c.internal.contains(&id) {
-			return id, nil
+			return id, nil, nil
 		}
 	}
-	return SessionID{}, fmt.Errorf("reprise: %d session IDs in a row were in use already", attempts)
+	return SessionID{}, nil, fmt.Errorf("reprise: %d session IDs in a row were in use already", attempts)
 }
 
 // Complete tells that the handshake is complete. isConfirmed tells that the peer has proved itself: its Finished, its

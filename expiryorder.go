@@ -1,8 +1,10 @@
 package reprise
 
 // An expiryOrder is a heap of the cells of one part of a shard: the first to expire on top, the one that entered
-// earlier among equals.
+// earlier among equals. Each entry has four below it, which are together in the processor's cache.
 type expiryOrder []orderEntry
+
+const entriesBelow = 4
 
 type orderEntry struct {
 	expiry milliseconds
@@ -45,7 +47,7 @@ func (o *expiryOrder) up(c *cells, i int) {
 	h := *o
 	e := h[i]
 	for i > 0 {
-		parent := (i - 1) / 2
+		parent := (i - 1) / entriesBelow
 		if !e.before(h[parent]) {
 			break
 		}
@@ -60,12 +62,14 @@ func (o *expiryOrder) down(c *cells, i int) (moved bool) {
 	e := h[i]
 	start := i
 	for {
-		child := 2*i + 1
+		child := entriesBelow*i + 1
 		if child >= len(h) {
 			break
 		}
-		if right := child + 1; right < len(h) && h[right].before(h[child]) {
-			child = right
+		for other := child + 1; other < min(entriesBelow*(i+1)+1, len(h)); other++ {
+			if h[other].before(h[child]) {
+				child = other
+			}
 		}
 		if !h[child].before(e) {
 			break

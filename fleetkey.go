@@ -162,11 +162,11 @@ func (k *FleetKeys) current(now time.Time) *fleetKey {
 	return k.keys[len(k.keys)-1]
 }
 
-// newID makes a session ID under the current key: 24 random bytes and their 8-byte tag.
-func (k *FleetKeys) newID(now time.Time) SessionID {
+// newID makes a session ID under the key: 24 random bytes and their 8-byte tag.
+func (key *fleetKey) newID() SessionID {
 	id := SessionID{length: MaxSessionIDLength}
 	rand.Read(id.bytes[:sessionIDRandom])
-	k.current(now).tag(&id)
+	key.tag(&id)
 	return id
 }
 

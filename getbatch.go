@@ -12,6 +12,9 @@ import (
 // there is nothing else to do; but where a processor has more handshakes to go on with, these get to ask theirs before the call is
 // made, which is most of what a get costs.
 
+// maxGetBatch is how many gets make a batch at most.
+const maxGetBatch = 64
+
 // A getBatch is gets that one call is made for, by the goroutine of the first.
 type getBatch struct{ calls []*storeCall }
 
@@ -19,7 +22,7 @@ type getBatch struct{ calls []*storeCall }
 func (c *storeCalls) leads(call *storeCall) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gathering != nil && len(c.gathering.calls) < maxBatch {
+	if c.gathering != nil && len(c.gathering.calls) < maxGetBatch {
 		c.gathering.calls = append(c.gathering.calls, call)
 		return false
 	}

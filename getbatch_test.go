@@ -85,13 +85,13 @@ func TestGetsThatComeAtOnceMakeABatch(t *testing.T) {
 			}
 		}}
 		c, release := callsOf(t, s)
-		calls := c.startGets(t, 2*maxBatch+1)
+		calls := c.startGets(t, 2*maxGetBatch+1)
 		release()
 		synctest.Wait()
-		if slices.Sort(s.batches); !slices.Equal(s.batches, []int{maxBatch, maxBatch}) || s.single != 1 {
-			t.Errorf("batches of %d and %d gets alone, want two of %d and 1", s.batches, s.single, maxBatch)
+		if slices.Sort(s.batches); !slices.Equal(s.batches, []int{maxGetBatch, maxGetBatch}) || s.single != 1 {
+			t.Errorf("batches of %d and %d gets alone, want two of %d and 1", s.batches, s.single, maxGetBatch)
 		}
-		for i, call := range calls[:2*maxBatch] {
+		for i, call := range calls[:2*maxGetBatch] {
 			got, err := call.wait(t.Context())
 			wantRecord, wantErr := i%3 == 0, i%3 == 2
 			if (got.record != nil) != wantRecord || wantRecord && got.record[0] != byte(i) || errors.Is(err, errNoOutcome) != wantErr {
@@ -101,7 +101,7 @@ func TestGetsThatComeAtOnceMakeABatch(t *testing.T) {
 		if c.running != 0 || len(c.waitedFor) != 0 || c.gathering != nil {
 			t.Errorf("%d run, %d are waited for, and others gather: %v", c.running, len(c.waitedFor), c.gathering != nil)
 		}
-		if gets, failed := c.calls[storeGet].Load(), c.errors.Load(); gets != 2*maxBatch+1 || failed != 42 {
+		if gets, failed := c.calls[storeGet].Load(), c.errors.Load(); gets != 2*maxGetBatch+1 || failed != 42 {
 			t.Errorf("%d gets and %d errors were counted", gets, failed)
 		}
 	})

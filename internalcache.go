@@ -112,7 +112,7 @@ type entry struct {
 func (c *internalCache) enter(session *Session, p part, announce bool) entry {
 	var r residence
 	if announce {
-		r = c.residents.ofNew(&session.id)
+		r = c.residents.ofNew(session)
 	}
 	s, fingerprint := c.locate(&session.id)
 	s.mu.Lock()
@@ -242,9 +242,13 @@ func (c *internalCache) removeFirst(p part, before milliseconds, why Removal) (s
 
 // first finds the shard and the part, p or one behind it, with the session that expires first.
 func (c *internalCache) first(p part) (found *shard, in part, first orderEntry) {
+	last := unconfirmed
+	if c.unconfirmed.Load() == 0 {
+		last = confirmed
+	}
 	for i := range c.shards {
 		s := &c.shards[i]
-		for part := p; part <= unconfirmed; part++ {
+		for part := p; part <= last; part++ {
 			top := orderEntry{
 				expiry: milliseconds(s.first[part].expiry.Load()),
 				serial: s.first[part].serial.Load(),

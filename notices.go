@@ -21,12 +21,12 @@ func (b *StoreBinding) follow(ctx context.Context, store Notifier) {
 }
 
 // tagOf returns the tag of the record that a new session will have, 0 if it will have none.
-func (b *StoreBinding) tagOf(id *SessionID) storeTag {
-	key := b.sealingKey(*id, b.cache.options.Now())
+func (b *StoreBinding) tagOf(s *Session) storeTag {
+	key := b.keyOfNew(s, b.cache.options.Now())
 	if key == nil {
 		return 0
 	}
-	storeKey := key.storeKey(*id)
+	storeKey := key.storeKey(s.id)
 	return storeKey.tag()
 }
 

@@ -56,7 +56,7 @@ func TestProfileOfTheFormerSession(t *testing.T) {
 // TestTagsOfAnotherKey: the tags of a profile that are kept are those of one fleet key.
 func TestTagsOfAnotherKey(t *testing.T) {
 	a, b := RandomFleetKeys(), RandomFleetKeys()
-	s := newTestSession(t, recordParams(a.newID(recordNow)))
+	s := newTestSession(t, recordParams(a.current(recordNow).newID()))
 	for range 2 {
 		for _, k := range []*FleetKeys{a, b, b, a} {
 			key := k.keys[0]

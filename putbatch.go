@@ -4,24 +4,24 @@ import "time"
 
 // Puts make batches if the store is a [BatchPutter]: one that finds the queue empty waits for others. A delete that is
 // queued behind them, or somebody who waits for the queue to be written, ends the wait.
-const (
-	// batchDelay is how long the first put waits: less than a client takes to come back through a balancer.
-	batchDelay = 10 * time.Millisecond
-	// maxBatch is how many puts make a batch at most.
-	maxBatch = 64
-)
+
+// maxBatch is how many puts make a batch at most. One that is complete waits no longer.
+const maxBatch = 256
 
 // gather is called for a put that was queued, behind others or not.
 func (w *writeBehind) gather(isFirst bool) {
-	if !isFirst {
-		w.hire() // nobody, while puts are gathered
-		return
+	if isFirst {
+		w.waiting = 0
+		w.gathering = time.AfterFunc(w.batchDelay, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.gathered()
+		})
 	}
-	w.gathering = time.AfterFunc(batchDelay, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
+	if w.waiting++; w.waiting == maxBatch {
 		w.gathered()
-	})
+	}
+	w.hire() // nobody, while puts are gathered
 }
 
 // gathered ends the wait, if there is one, and has the queue written.
@@ -36,5 +36,5 @@ func (w *writeBehind) gathered() {
 // inBatch tells whether next, which may be nil, goes into one batch with those of a turn. While writes fail, each goes
 // alone, so that few puts have an unknown outcome.
 func (w *writeBehind) inBatch(turn []*writeEntry, next *writeEntry) bool {
-	return w.batches && !w.failing && len(turn) < maxBatch && turn[0].running.isPut() && next != nil && next.want.isPut()
+	return w.batchDelay > 0 && !w.failing && len(turn) < maxBatch && turn[0].running.isPut() && next != nil && next.want.isPut()
 }

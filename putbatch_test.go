@@ -26,6 +26,8 @@ func (s *batchStore) PutBatch(ctx context.Context, puts []reprise.StorePut) erro
 	})
 }
 
+func (s *batchStore) BatchDelay() time.Duration { return 10 * time.Millisecond }
+
 // announceEach makes and announces sessions.
 func (n *node) announceEach(count int) (sessions []*reprise.Session) {
 	for range count {
@@ -72,9 +74,20 @@ func TestBatchIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &batchStore{}
 		n := newNode(t, store, nil, oneWriter)
-		n.announceEach(130)
+		n.announceEach(255)
+		synctest.Wait()
+		store.saw(t)
+		f, release := hang()
+		store.beforeCall(f, "batch")
+		n.announceEach(1)
+		synctest.Wait() // but not for the time that puts may wait
+		if got := store.started(); len(got) != 1 {
+			t.Errorf("the store was called for %q, want a batch", got)
+		}
+		n.announceEach(256 + 2)
+		release()
 		n.flush()
-		store.saw(t, "batch of 64", "batch of 64", "batch of 2")
+		store.saw(t, "batch of 256", "batch of 256", "batch of 2")
 	})
 }
 
@@ -129,13 +142,13 @@ func TestFailedBatch(t *testing.T) {
 		store := &batchStore{}
 		n := newNode(t, store, nil, oneWriter)
 		store.beforeCall(fail, "batch")
-		n.announceEach(64 + 3)
+		n.announceEach(256 + 3)
 		time.Sleep(11 * time.Millisecond)
 		store.beforeCall(nil, "batch")
 		n.flush()
 		store.saw(t, "put", "batch of 2")
 		got := n.stats()
-		if got.PutsFailed != 64 || got.Errors != 1 {
+		if got.PutsFailed != 256 || got.Errors != 1 {
 			t.Errorf("%d puts failed in %d calls", got.PutsFailed, got.Errors)
 		}
 	})

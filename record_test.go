@@ -60,7 +60,7 @@ func encoded(t testing.TB, s *Session) []byte {
 
 func TestRecordOpensAsItWasSealed(t *testing.T) {
 	k := RandomFleetKeys()
-	s := newTestSession(t, recordParams(k.newID(recordNow)))
+	s := newTestSession(t, recordParams(k.current(recordNow).newID()))
 	key := k.keyOf(s.id)
 	record := key.seal(s, 42)
 	if len(record) != s.recordLength() {
@@ -89,7 +89,7 @@ func TestRecordOpensAsItWasSealed(t *testing.T) {
 // resumes and decrypts nothing without the fleet key.
 func TestRecordHidesItsSession(t *testing.T) {
 	k := RandomFleetKeys()
-	s := newTestSession(t, recordParams(k.newID(recordNow)))
+	s := newTestSession(t, recordParams(k.current(recordNow).newID()))
 	key := k.keyOf(s.id)
 	record := key.seal(s, 42)
 	storeKey := key.storeKey(s.id)
@@ -126,8 +126,8 @@ func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 func TestRecordOpensUnderItsOwnIDOnly(t *testing.T) {
 	k := RandomFleetKeys()
 	key := k.keys[0]
-	mine := newTestSession(t, recordParams(k.newID(recordNow)))
-	other := newTestSession(t, recordParams(k.newID(recordNow)))
+	mine := newTestSession(t, recordParams(k.current(recordNow).newID()))
+	other := newTestSession(t, recordParams(k.current(recordNow).newID()))
 	if _, _, err := key.open(mine.id, key.seal(other, 42)); err == nil {
 		t.Error("another session's record opens")
 	}
@@ -151,7 +151,7 @@ func TestRecordOpensUnderItsOwnIDOnly(t *testing.T) {
 
 func TestRecordOpensUnchangedOnly(t *testing.T) {
 	k := RandomFleetKeys()
-	s := newTestSession(t, recordParams(k.newID(recordNow)))
+	s := newTestSession(t, recordParams(k.current(recordNow).newID()))
 	record := k.keys[0].seal(s, 42)
 	for i := range record {
 		changed := bytes.Clone(record)
@@ -171,7 +171,7 @@ func TestRecordOpensUnchangedOnly(t *testing.T) {
 func TestRecordTagsTellSessionsApartAndNothingElse(t *testing.T) {
 	k := fixedKeys
 	tags := func(key *fleetKey, change func(*SessionParams)) RecordHeader {
-		p := recordParams(k.newID(recordNow))
+		p := recordParams(k.current(recordNow).newID())
 		p.Lineage = Lineage{ID: [16]byte{9}, Start: recordNow}
 		change(&p)
 		header, err := ParseRecordHeader(key.seal(newTestSession(t, p), 42))
@@ -213,7 +213,7 @@ func TestRecordTagsTellSessionsApartAndNothingElse(t *testing.T) {
 }
 
 func TestLongestSessionFitsIntoARecord(t *testing.T) {
-	p := recordParams(RandomFleetKeys().newID(recordNow))
+	p := recordParams(RandomFleetKeys().current(recordNow).newID())
 	p.Context = make([]byte, MaxContextLength)
 	p.ServerName = strings.Repeat("a", 255)
 	p.ALPN = strings.Repeat("b", 255)
@@ -231,7 +231,7 @@ func TestLongestSessionFitsIntoARecord(t *testing.T) {
 
 func TestRecordHeaderGrowsByExtensions(t *testing.T) {
 	k := fixedKeys
-	s := newTestSession(t, recordParams(k.newID(recordNow)))
+	s := newTestSession(t, recordParams(k.current(recordNow).newID()))
 	header := k.keys[0].appendRecordHeader(nil, s, 0)
 	sealWith := func(extension []byte) []byte {
 		h := binary.BigEndian.AppendUint16(bytes.Clone(header[:len(header)-2]), uint16(len(extension)))
@@ -290,7 +290,7 @@ func FuzzOpenRecordInside(f *testing.F) {
 
 // BenchmarkSeal and BenchmarkOpen: what the binding costs a handshake besides the queue.
 func BenchmarkSeal(b *testing.B) {
-	p := recordParams(fixedKeys.newID(recordNow))
+	p := recordParams(fixedKeys.current(recordNow).newID())
 	p.PeerCertificates = nil
 	s := newTestSession(b, p)
 	b.ReportAllocs()
@@ -300,7 +300,7 @@ func BenchmarkSeal(b *testing.B) {
 }
 
 func BenchmarkOpen(b *testing.B) {
-	p := recordParams(fixedKeys.newID(recordNow))
+	p := recordParams(fixedKeys.current(recordNow).newID())
 	p.PeerCertificates = nil
 	s := newTestSession(b, p)
 	record := fixedKeys.keys[0].seal(s, 42)

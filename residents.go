@@ -36,7 +36,7 @@ type moment struct {
 // remembers the last notices, so that a lookup which began before one does not bring the session back. Without such a
 // store it does nothing. It costs about 30 bytes a session.
 type residents struct {
-	tagOf   atomic.Pointer[func(*SessionID) storeTag] // nil: no store tells of removals
+	tagOf   atomic.Pointer[func(*Session) storeTag] // nil: no store tells of removals
 	epoch   atomic.Uint32
 	notices atomic.Uint64
 	shards  [numShards]residentShard
@@ -67,7 +67,7 @@ type notice struct {
 const recentNotices = 1024
 
 // begin makes the residents known that enter from now on. tagOf returns the tag of a session's record, 0 if it has none.
-func (r *residents) begin(tagOf func(*SessionID) storeTag) {
+func (r *residents) begin(tagOf func(*Session) storeTag) {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
@@ -99,12 +99,12 @@ func (r *residents) setFollowing(follows bool) (changed bool) {
 }
 
 // ofNew returns the residence of a session that was made here and is about to be stored.
-func (r *residents) ofNew(id *SessionID) residence {
+func (r *residents) ofNew(s *Session) residence {
 	tagOf := r.tagOf.Load()
 	if tagOf == nil {
 		return residence{}
 	}
-	return residence{tag: (*tagOf)(id), epoch: r.present()}
+	return residence{tag: (*tagOf)(s), epoch: r.present()}
 }
 
 // trusts reports whether a session of the internal cache can't have been removed by another node long ago. The store has the

@@ -10,7 +10,7 @@ import (
 func followed(t *testing.T, tag storeTag) (*internalCache, *Session) {
 	t.Helper()
 	c := newInternalCache(0)
-	c.residents.begin(func(*SessionID) storeTag { return tag })
+	c.residents.begin(func(*Session) storeTag { return tag })
 	c.residents.setFollowing(true)
 	session, err := NewSession(SessionParams{
 		ID: SessionID{length: 1, bytes: [32]byte{1}}, Version: tls.VersionTLS12, CipherSuite: tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
@@ -51,7 +51,7 @@ func TestNotedSessionIsNotAdopted(t *testing.T) {
 func TestPlaceOfAnotherSession(t *testing.T) {
 	const tag = 7
 	c := newInternalCache(0)
-	c.residents.begin(func(*SessionID) storeTag { return tag })
+	c.residents.begin(func(*Session) storeTag { return tag })
 	first, second := place{1, 1}, place{1, 2}
 	c.residents.add(tag, first)
 	c.residents.add(tag, second)
@@ -70,7 +70,7 @@ func TestPlaceOfAnotherSession(t *testing.T) {
 func TestNotedSince(t *testing.T) {
 	const tag, other = numShards, 2 * numShards // of one shard
 	r := new(residents)
-	r.begin(func(*SessionID) storeTag { return 0 })
+	r.begin(func(*Session) storeTag { return 0 })
 	now := func() moment { return moment{notices: r.notices.Load()} }
 	start := now()
 	r.note(other)
@@ -101,7 +101,7 @@ func TestNotedSessionIsNotVerified(t *testing.T) {
 	for _, noted := range []bool{true, false} {
 		c, session := followed(t, tag)
 		c.residents.setFollowing(false)
-		c.residents.begin(func(*SessionID) storeTag { return tag }) // another binding, which knows no places
+		c.residents.begin(func(*Session) storeTag { return tag }) // another binding, which knows no places
 		c.residents.setFollowing(true)
 		session.residence.tag = tag // as the store's get callback sets it
 		since := c.moment(&session.id)

@@ -22,7 +22,8 @@ type Session struct {
 	_ [0]func() // not comparable
 
 	sessionData
-	profile *profile
+	profile   *profile
+	madeUnder *fleetKey // what has made the ID; nil if it is not known
 }
 
 // sessionData is a session without its profile. It holds no pointer, so that it may lie where the garbage collector does

@@ -85,7 +85,7 @@ func (s *shard) session(cell *cell) *Session {
 
 // loadCell reads the session of a cell into dst, but for its ID.
 func (s *shard) loadCell(cell *cell, dst *Session) {
-	dst.profile = s.profiles.at(cell.load(&dst.sessionData))
+	dst.profile, dst.madeUnder = s.profiles.at(cell.load(&dst.sessionData)), nil
 }
 
 // entry returns a cell's entry in the order of its part.

@@ -53,10 +53,15 @@ type TakePromiser interface {
 	TakePromise() TakePromise
 }
 
-// A BatchPutter is a store that puts several records together for less than one by one. PutBatch does what as many calls
-// of Put do, in any order; no two of the puts have the same key. After an error the outcome of each is unknown.
+// A BatchPutter is a store that puts several records together for less than one by one.
 type BatchPutter interface {
+	// PutBatch does what as many calls of Put do, in any order; no two of the puts have the same key. After an error the
+	// outcome of each is unknown.
 	PutBatch(ctx context.Context, puts []StorePut) error
+
+	// BatchDelay returns how long a put may wait for others to make a batch, always the same. What waits is lost in a crash, and other
+	// nodes do not have it yet: where they share the store, it is less than a client takes to come to one of them.
+	BatchDelay() time.Duration
 }
 
 // A StorePut is one put of a batch: the arguments of [Store.Put].

@@ -20,7 +20,7 @@ import (
 //   - a put is tried once: its outcome is unknown if it fails, and a second try could bring back what was taken or
 //     deleted elsewhere meanwhile. A delete is tried until it succeeds.
 //
-// If the store takes several puts together, those of a few milliseconds go in one call (see putbatch.go).
+// If the store takes several puts together, those of some milliseconds go in one call (see putbatch.go).
 //
 // Gets of one key at a time share one call of the store. A take or delete of the key makes its result void.
 type writeBehind struct {
@@ -30,7 +30,7 @@ type writeBehind struct {
 	maxLength  int                             // of entries that begin with a put; twice as many may begin with a delete
 	maxBytes   int
 	maxWorkers int
-	batches    bool // the store is a BatchPutter
+	batchDelay time.Duration // how long puts are gathered; 0: the store takes them one by one
 	goroutines *workers.Pool[*writeBehind]
 
 	mu          sync.Mutex
@@ -40,6 +40,7 @@ type writeBehind struct {
 	workers     int
 	failing     bool        // the last write failed
 	gathering   *time.Timer // not nil while puts are gathered for a batch
+	waiting     int         // how many have been, then
 	closed      bool
 	stopped     bool
 	gaveUp      bool          // on what was not written when it stopped
@@ -210,7 +211,7 @@ func (w *writeBehind) enqueue(e *writeEntry) {
 		w.last.next = e
 	}
 	w.last = e
-	if w.batches && e.want.isPut() {
+	if w.batchDelay > 0 && e.want.isPut() {
 		w.gather(isFirst)
 	} else {
 		w.gathered()

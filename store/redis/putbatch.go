@@ -39,6 +39,9 @@ func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
 	return s.putBy(ctx, byClient)
 }
 
+// BatchDelay implements [reprise.BatchPutter].
+func (s *Store) BatchDelay() time.Duration { return 10 * time.Millisecond }
+
 // putBy puts by several clients at once.
 func (s *Store) putBy(ctx context.Context, byClient map[rueidis.Client][]reprise.StorePut) error {
 	var work sync.WaitGroup

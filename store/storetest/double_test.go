@@ -97,6 +97,8 @@ func (d *double) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
 	return nil
 }
 
+func (d *double) BatchDelay() time.Duration { return 10 * time.Millisecond }
+
 func (d *double) GetBatch(ctx context.Context, keys []reprise.StoreKey, done func(int, []byte, error)) {
 	if d.getBatch != nil {
 		d.getBatch(ctx, keys, done)

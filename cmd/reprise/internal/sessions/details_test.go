@@ -14,18 +14,16 @@ import (
 	"unicode"
 
 	"github.com/reprise-tls/reprise"
-	"github.com/reprise-tls/reprise/cmd/reprise/internal/sessions"
 )
 
 // TestTextOfClientsIsPrintable: what a client has said reaches no terminal as commands.
 func TestTextOfClientsIsPrintable(t *testing.T) {
 	const escape = "\x1b]0;owned\x07\u009b2J"
-	cache, err := reprise.New(reprise.Options{Context: []byte(escape)})
-	if err != nil {
+	l := newLive(t, 0)
+	if err := l.Cache.SetContext([]byte(escape)); err != nil {
 		t.Fatal(err)
 	}
-	defer cache.Close()
-	conn, err := cache.Accept(t.Context(), reprise.ConnectionInfo{ServerName: escape, RemoteAddr: &net.TCPAddr{}})
+	conn, err := l.Cache.Accept(t.Context(), reprise.ConnectionInfo{ServerName: escape, RemoteAddr: &net.TCPAddr{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +35,7 @@ func TestTextOfClientsIsPrintable(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Complete(true)
-	d := one(t, &sessions.Live{Cache: cache}).Details
+	d := one(t, l).Details
 	for what, text := range map[string]string{
 		"server name": d.ServerName, "ALPN": d.ALPN, "context": d.Context, "client certificate": d.ClientCertificate,
 	} {

@@ -23,9 +23,13 @@ var _ Source = (*Live)(nil)
 const maxIndex = 1 << 20
 
 // All implements [Source]. With more than a million sessions in the internal cache it goes through cache and store
-// several times, for a part of the names each, so that it takes little memory.
+// several times, for a part of the names each, so that it takes little memory. Sessions that were made before are in the
+// store by then, unless it is slow to take them.
 func (l *Live) All(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		written, cancel := context.WithTimeout(ctx, listPatience)
+		_ = l.Binding.Flush(written) // what the store has not, the cache has
+		cancel()
 		for _, part := range split(prefix, l.Cache.Stats().Number) {
 			for entry, err := range l.part(ctx, part) {
 				if !yield(entry, err) || err != nil {
@@ -35,6 +39,9 @@ func (l *Live) All(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 		}
 	}
 }
+
+// listPatience is how long a list waits for the store to write what is queued.
+const listPatience = 500 * time.Millisecond
 
 // split divides the names that begin with prefix into parts of about maxIndex at most, if there are n names in all.
 func split(prefix string, n int) []string {

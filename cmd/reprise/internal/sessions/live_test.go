@@ -17,11 +17,15 @@ import (
 // newLive returns a cache with n sessions behind a store.
 func newLive(t *testing.T, n int) *sessions.Live {
 	t.Helper()
+	return newLiveWith(t, n, &memory.Store{})
+}
+
+func newLiveWith(t *testing.T, n int, store reprise.Store) *sessions.Live {
+	t.Helper()
 	cache, err := reprise.New(reprise.Options{Keys: keysOf(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := &memory.Store{}
 	binding, err := reprise.BindStore(cache, store, reprise.StoreOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +115,38 @@ func TestLiveRemove(t *testing.T) {
 	}
 	if n := l.Cache.Stats().Number; n != 1 || count(t, l, "") != 1 {
 		t.Errorf("%d in the cache, want the other one", n)
+	}
+}
+
+// A patientStore gathers puts for an hour.
+type patientStore struct{ memory.Store }
+
+func (*patientStore) BatchDelay() time.Duration { return time.Hour }
+
+func (s *patientStore) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
+	for _, p := range puts {
+		if err := s.Put(ctx, p.Key, p.Record, p.Lifetime); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestLiveShowsWhatIsQueued as stored: a list waits for no batch.
+func TestLiveShowsWhatIsQueued(t *testing.T) {
+	l := newLiveWith(t, 1, new(patientStore))
+	addSession(t, l.Cache)
+	stored := 0
+	for entry, err := range l.All(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if entry.Stored {
+			stored++
+		}
+	}
+	if stored != 2 {
+		t.Errorf("%d of 2 sessions are shown as stored", stored)
 	}
 }
 
