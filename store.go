@@ -68,7 +68,7 @@ type BatchPutter interface {
 type StorePut struct {
 	// Key is the key of the record.
 	Key StoreKey
-	// Record is what is put; the store keeps no reference to it.
+	// Record is what is put. Nobody changes it any more, so that a store need not copy it.
 	Record []byte
 	// Lifetime counts from now and is more than zero.
 	Lifetime time.Duration

@@ -21,8 +21,9 @@ type entry struct {
 }
 
 // marshal returns the entry as it stands in the database: revision, expiry, record.
-func (e entry) marshal() []byte {
-	b := make([]byte, 0, entryHeader+len(e.record))
+func (e entry) marshal() []byte { return e.appendTo(make([]byte, 0, entryHeader+len(e.record))) }
+
+func (e entry) appendTo(b []byte) []byte {
 	b = append(b, entryRevision)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.expiry))
 	return append(b, e.record...)
@@ -51,8 +52,10 @@ func expiryAfter(now time.Time, lifetime time.Duration) int64 {
 }
 
 // makeKey returns the key of a record in the database.
-func makeKey(key reprise.StoreKey) []byte {
-	return append([]byte{recordPrefix}, key[:]...)
+func makeKey(key reprise.StoreKey) []byte { return appendKey(nil, key) }
+
+func appendKey(b []byte, key reprise.StoreKey) []byte {
+	return append(append(b, recordPrefix), key[:]...)
 }
 
 // storeKey is the reverse of makeKey. ok is false for keys that are not those of records.

@@ -95,7 +95,7 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 func (s *Store) wake(ctx context.Context, sh *shard) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
-	key := s.keyWhere(func(slot uint16) bool { return s.slots.Load()[slot] == sh })
+	key := s.keyWhere(func(slot uint16) bool { return s.slots.Load().shard(slot) == sh })
 	_, _, _ = s.Get(ctx, key) // which tries again
 }
 

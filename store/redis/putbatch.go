@@ -74,8 +74,7 @@ func (s *Store) putWherever(ctx context.Context, by rueidis.Client, puts []repri
 func (s *Store) putAll(ctx context.Context, by rueidis.Client, puts []reprise.StorePut) (moved []reprise.StorePut, err error) {
 	commands := make(rueidis.Commands, len(puts))
 	for i, p := range puts {
-		// The client may still read the value when a put that ran out of time has returned, so it gets a copy.
-		set := by.B().Set().Key(s.name(p.Key)).Value(string(p.Record)).PxMilliseconds(milliseconds(p.Lifetime))
+		set := by.B().Set().Key(s.name(p.Key)).Value(rueidis.BinaryString(p.Record)).PxMilliseconds(milliseconds(p.Lifetime))
 		commands[i] = set.Build()
 	}
 	answers, err := await(ctx, func() []rueidis.RedisResult { return by.DoMulti(ctx, commands...) })

@@ -48,7 +48,16 @@ func (s *Store) slotOfKey(key reprise.StoreKey) uint16 {
 }
 
 // shardOf returns the shard of a key, nil if none is known.
-func (s *Store) shardOf(key reprise.StoreKey) *shard { return s.slots.Load()[s.slotOfKey(key)] }
+func (s *Store) shardOf(key reprise.StoreKey) *shard { return s.slots.Load().shard(s.slotOfKey(key)) }
+
+// A slotTable tells which shard has a slot. It is immutable. There is one pointer a shard, not one a slot, for the garbage collector to
+// follow.
+type slotTable struct {
+	shards []*shard         // the first is nil
+	places [numSlots]uint16 // in shards
+}
+
+func (t *slotTable) shard(slot uint16) *shard { return t.shards[t.places[slot]] }
 
 // keyWhere returns a key that no record has, and that lies in one of some slots. If there is none soon, as with a prefix that has
 // braces, it lies anywhere.
@@ -275,7 +284,7 @@ func (s *Store) refresh() {
 		return
 	}
 	s.known = primaries
-	slots := new([numSlots]*shard)
+	slots := &slotTable{shards: []*shard{nil}}
 	for address, ranges := range primaries {
 		sh := s.shards[address]
 		if sh == nil {
@@ -283,9 +292,10 @@ func (s *Store) refresh() {
 		}
 		for _, r := range ranges {
 			for slot := r.first; slot <= r.last; slot++ {
-				slots[slot] = sh
+				slots.places[slot] = uint16(len(slots.shards))
 			}
 		}
+		slots.shards = append(slots.shards, sh)
 	}
 	s.slots.Store(slots)
 	for address, sh := range s.shards {
@@ -312,8 +322,8 @@ func (s *Store) judge() {
 	for _, sh := range s.shards {
 		follows = follows && sh.tracks.Load() != nil
 	}
-	for _, sh := range slots {
-		follows = follows && sh != nil
+	for _, place := range slots.places {
+		follows = follows && place != 0
 	}
 	s.notices.setFollowing(follows)
 }

@@ -28,6 +28,7 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -54,7 +55,7 @@ type Store struct {
 	prefix  string
 	noLife  uint64
 	client  atomic.Pointer[rueidis.Client] // nil until a server was reached
-	slots   atomic.Pointer[[numSlots]*shard]
+	slots   atomic.Pointer[slotTable]
 	notices notices
 
 	ctx   context.Context // ends when the store is closed
@@ -74,13 +75,14 @@ func newStore(t *target, options Options) *Store {
 	random := randomKey()
 	s.noLife = max(binary.NativeEndian.Uint64(random[:]), 1)
 	s.ctx, s.close = context.WithCancel(context.Background())
-	s.slots.Store(new([numSlots]*shard))
+	s.slots.Store(&slotTable{shards: []*shard{nil}})
 	return s
 }
 
 // Put implements [reprise.Store] with SET PX. Lifetimes are rounded up to milliseconds.
 func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
-	return s.PutBatch(ctx, []reprise.StorePut{{Key: key, Record: record, Lifetime: lifetime}})
+	// The client may still read the record when a put that ran out of time has returned, so it gets a copy.
+	return s.PutBatch(ctx, []reprise.StorePut{{Key: key, Record: bytes.Clone(record), Lifetime: lifetime}})
 }
 
 // Get implements [reprise.Store] with GET. It tries again if the connection has broken: that may have been long ago.

@@ -31,16 +31,13 @@ func checkBatch(c *checker) {
 			c.put(s, key, newRecord(300), long) // to be replaced
 		}
 		want[i] = newRecord(100 + i)
-		puts[i] = reprise.StorePut{Key: key, Record: bytes.Clone(want[i]), Lifetime: long}
+		puts[i] = reprise.StorePut{Key: key, Record: want[i], Lifetime: long}
 		if i%10 == 9 {
 			puts[i].Lifetime = short
 		}
 	}
 	if err := batcher.PutBatch(c.Context(), puts); err != nil {
 		c.fail("PutBatch: %v", err)
-	}
-	for i := range puts {
-		clear(puts[i].Record)
 	}
 	c.awaitShort(s)
 	for i, key := range keys {
