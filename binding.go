@@ -47,7 +47,7 @@ type StoreOptions struct {
 //
 // # What is stored
 //
-// Every new session is sealed under a fleet key and put into the store behind the handshake, within milliseconds. A
+// Every new session is sealed under a fleet key and put into the store behind the handshake, within milliseconds ([BatchPutter]). A
 // session that is not in the internal cache is got from there. A session for single use is taken from there before it is
 // resumed. A session that was removed for good ([Removal.Final]) is deleted there; one that was evicted, has expired, was
 // flushed, or is let go by a cache that closes, is not: a clean restart must not empty the fleet's store.
@@ -238,8 +238,12 @@ func (b *StoreBinding) begin(id SessionID) pendingGet {
 	if len(keys) == 0 {
 		return nil
 	}
-	g := &bindingGet{binding: b, id: id, keys: keys}
-	g.next()
+	g := &bindingGet{binding: b, id: id, gets: make([]keyGet, len(keys))}
+	for i, key := range keys {
+		one := &g.gets[i]
+		one.key, one.storeKey = key, key.storeKey(id)
+		one.queued, one.err = b.queue.get(one.storeKey)
+	}
 	return g
 }
 
@@ -247,51 +251,47 @@ func (b *StoreBinding) begin(id SessionID) pendingGet {
 type bindingGet struct {
 	binding *StoreBinding
 	id      SessionID
-	keys    []*fleetKey // that the record may be under
-	// Of the first of these.
-	storeKey StoreKey
-	queued   queuedGet
-	err      error
+	gets    []keyGet // for each fleet key that the record may be under
 }
 
-// next begins the get under the first of the keys.
-func (g *bindingGet) next() {
-	g.storeKey = g.keys[0].storeKey(g.id)
-	g.queued, g.err = g.binding.queue.get(g.storeKey)
+// A keyGet is the get of a record under one fleet key.
+type keyGet struct {
+	key      *fleetKey
+	storeKey StoreKey
+	queued   queuedGet
+	err      error // there is none
 }
 
 // wait implements [pendingGet].
 func (g *bindingGet) wait(external func() context.Context) (*Session, error) {
-	for {
-		if g.err != nil {
-			return nil, g.err
+	for i := range g.gets {
+		one := &g.gets[i]
+		if one.err != nil {
+			return nil, one.err
 		}
-		found, err := g.queued.wait(external)
+		found, err := one.queued.wait(external)
 		if err != nil {
 			return nil, err
 		}
-		if s := g.open(found); s != nil {
+		if s := g.open(one, found); s != nil {
 			return s, nil
 		}
-		if g.keys = g.keys[1:]; len(g.keys) == 0 {
-			return nil, nil
-		}
-		g.next()
 	}
+	return nil, nil
 }
 
 // open returns the session that was found, nil if it can't be resumed.
-func (g *bindingGet) open(found stored) *Session {
+func (g *bindingGet) open(one *keyGet, found stored) *Session {
 	b := g.binding
-	s, incarnation := b.open(g.keys[0], g.id, found)
+	s, incarnation := b.open(one.key, g.id, found)
 	if s == nil {
 		return nil
 	}
-	if s.SingleUse() && incarnation != b.incarnation(g.storeKey) {
+	if s.SingleUse() && incarnation != b.incarnation(one.storeKey) {
 		b.calls.stale.Add(1)
 		return nil
 	}
-	s.residence.tag = g.storeKey.tag()
+	s.residence.tag = one.storeKey.tag()
 	return s
 }
 
@@ -422,7 +422,8 @@ func (b *StoreBinding) Delete(key StoreKey) error {
 	return nil
 }
 
-// Flush waits until nothing is left to be written to the store, or ctx is done; the error then says how much is left.
+// Flush waits until nothing is left of what is to be written to the store when it is called, or ctx is done; the error then says how
+// much is to be written.
 func (b *StoreBinding) Flush(ctx context.Context) error { return b.queue.flush(ctx) }
 
 // Close unsets the cache's new, remove, get and take callbacks, writes what is queued until ctx is done, and ends the binding. The error

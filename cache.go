@@ -32,6 +32,7 @@ type Cache struct {
 	internal  *internalCache
 	sources   sources
 	chains    chainVerifier
+	lastScope atomic.Pointer[knownScope]
 	reserved  reservations
 
 	revocations atomic.Pointer[revocationLog] // nil if no store keeps any
@@ -210,10 +211,10 @@ func (c *Cache) Add(s *Session) error {
 	return err
 }
 
-// enter puts a session into a part of the internal cache, after it has made room. One that is announced is new, so that none of its ID is there
-// whose room it could have.
+// enter puts a session into a part of the internal cache, after it has made room. That of another one of its ID is the first to be had,
+// unless the ID is fresh.
 func (c *Cache) enter(s *Session, p part, announce bool) (*announcement, error) {
-	if !announce {
+	if s.madeUnder == nil {
 		if old, _ := c.internal.remove(&s.id, RemovedReplaced); old != nil {
 			c.callRemove(old, RemovedReplaced, true)
 		}

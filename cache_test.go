@@ -527,3 +527,17 @@ func TestGenerateID(t *testing.T) {
 		t.Error("a generator that panics made an ID")
 	}
 }
+
+// TestNewSessionOfAnIDThatIsThere takes the place of that one, and evicts no other.
+func TestNewSessionOfAnIDThatIsThere(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	s.SetSize(2)
+	other, p := s.full(), anyParams()
+	p.ID, _ = reprise.MakeSessionID([]byte("the application's own"))
+	first := s.fullWith(anyInfo, p)
+	second := s.fullWith(anyInfo, p)
+	if s.Lookup(other.ID()) == nil || s.Lookup(second.ID()) == nil || s.Stats().CacheFull != 0 {
+		t.Errorf("a session was evicted: %+v", s.Stats())
+	}
+	s.expectRemoved(removal{first.ID(), reprise.RemovedReplaced, true})
+}

@@ -108,7 +108,7 @@ func (c *Cache) Accept(ctx context.Context, info ConnectionInfo) (*Connection, e
 		captured:   c.revocations.Load().captured(),
 		keys:       c.Keys(),
 	}
-	n.scope = newScope(info.Context, info.Transport, n.serverName, info.ClientAuth, info.ClientCAs)
+	n.scope = c.scopeOf(&info, n.serverName)
 	c.counters.accept.Add(1)
 	return n, nil
 }

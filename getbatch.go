@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
+	"time"
 
 	"github.com/reprise-tls/reprise/internal/guard"
 )
@@ -36,8 +38,8 @@ func (call *storeCall) gather() []*storeCall {
 	if call.batch == nil {
 		return nil
 	}
-	runtime.Gosched()
 	c := call.calls
+	c.letOthersJoin()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gathering == call.batch {
@@ -46,16 +48,39 @@ func (call *storeCall) gather() []*storeCall {
 	return call.batch.calls
 }
 
+// letOthersJoin lets the goroutines go on that can. Where that has taken a good part of the time that a get has, the processors have far
+// too much to do, and for a second nobody waits.
+func (c *storeCalls) letOthersJoin() {
+	begun := time.Now() //nolint:forbidigo // of a call, not of a session
+	if begun.UnixNano() < c.hurryUntil.Load() {
+		return
+	}
+	runtime.Gosched()
+	if time.Since(begun) > c.readTimeout/5 { //nolint:forbidigo // of a call, not of a session
+		c.hurryUntil.Store(begun.Add(time.Second).UnixNano())
+	}
+}
+
 // errNoOutcome is the outcome of a get that a store has told nothing of.
 var errNoOutcome = errors.New("the store has not told")
 
-// runBatch is [storeCall.run] for all calls of a batch.
+// runBatch is [storeCall.run] for all calls of a batch. Those that have ended before it could begin are left out.
 func (c *storeCalls) runBatch(calls []*storeCall) {
+	calls = slices.DeleteFunc(calls, func(call *storeCall) bool {
+		hasEnded := call.Err() != nil
+		if hasEnded {
+			c.returned(call)
+		}
+		return hasEnded
+	})
+	if len(calls) == 0 {
+		return
+	}
 	err := errStoreExited
 	defer func() {
 		for _, call := range calls {
 			call.finish(nil, err) // those that have not been told
-			c.returned()
+			c.returned(call)
 		}
 	}()
 	if err = c.getBatch(calls); err == nil {
@@ -73,6 +98,11 @@ func (c *storeCalls) getBatch(calls []*storeCall) (err error) {
 	for i, call := range calls {
 		keys[i] = call.request.key
 	}
-	c.batchGetter.GetBatch(ctx, keys, func(i int, record []byte, err error) { calls[i].finish(record, err) })
+	c.batchGetter.GetBatch(ctx, keys, func(i int, record []byte, err error) {
+		calls[i].finish(record, err)
+		if i > 0 { // the first stands for the goroutine
+			c.returned(calls[i])
+		}
+	})
 	return nil
 }

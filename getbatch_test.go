@@ -107,6 +107,61 @@ func TestGetsThatComeAtOnceMakeABatch(t *testing.T) {
 	})
 }
 
+// TestBatchLeavesOutWhatHasEnded before it could begin: the binding may be closed by then.
+func TestBatchLeavesOutWhatHasEnded(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(c *storeCalls, calls []*storeCall)
+		want []int // keys of each batch
+	}{
+		"one":       {func(_ *storeCalls, calls []*storeCall) { calls[1].expire() }, []int{2}},
+		"the first": {func(_ *storeCalls, calls []*storeCall) { calls[0].expire() }, []int{2}},
+		"all":       {func(c *storeCalls, _ []*storeCall) { c.giveUp() }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &togetherStore{getBatch: func(_ context.Context, keys []StoreKey, done func(int, []byte, error)) {
+					for i := range keys {
+						done(i, keys[i][:], nil)
+					}
+				}}
+				calls, release := callsOf(t, s)
+				gets := calls.startGets(t, 3)
+				c.end(calls, gets)
+				release()
+				synctest.Wait()
+				if !slices.Equal(s.batches, c.want) || calls.running != 0 || len(calls.waitedFor) != 0 {
+					t.Errorf("batches of %d, want %d; %d run, %d are waited for", s.batches, c.want, calls.running, len(calls.waitedFor))
+				}
+			})
+		})
+	}
+}
+
+// TestBatchHoldsUpNobody: a get that hangs keeps none of those from counting as done that the store has told of, but for the goroutine.
+func TestBatchHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := make(chan struct{})
+		s := &togetherStore{getBatch: func(_ context.Context, keys []StoreKey, done func(int, []byte, error)) {
+			for i := range keys[:9] {
+				done(i, nil, nil)
+			}
+			<-held
+		}}
+		calls, release := callsOf(t, s)
+		calls.startGets(t, 10)
+		release()
+		synctest.Wait()
+		if calls.running != 2 {
+			t.Errorf("%d calls run: want the one that hangs, and one for the goroutine", calls.running)
+		}
+		close(held)
+		synctest.Wait()
+		if calls.running != 0 {
+			t.Errorf("%d calls run on", calls.running)
+		}
+	})
+}
+
 // TestBatchThatGoesWrong: what the store has told counts, and each get ends in time.
 func TestBatchThatGoesWrong(t *testing.T) {
 	for name, c := range map[string]struct {

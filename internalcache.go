@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"math"
 	"runtime"
+	"slices"
 	"sync/atomic"
 )
 
@@ -44,6 +45,18 @@ type announcement struct {
 	why     Removal
 }
 
+// announcements are those of a shard that go on: as many as handshakes that end at once there, few.
+type announcements []*announcement
+
+// take takes out the one of a slot, which must be there.
+func (as *announcements) take(of slot) *announcement {
+	i := slices.IndexFunc(*as, func(a *announcement) bool { return a.slot == of })
+	a, last := (*as)[i], len(*as)-1
+	(*as)[i], (*as)[last] = (*as)[last], nil
+	*as = (*as)[:last]
+	return a
+}
+
 func newInternalCache(limit int) *internalCache {
 	c := &internalCache{seed: maphash.MakeSeed()}
 	c.limit.Store(int64(limit))
@@ -53,7 +66,6 @@ func newInternalCache(limit int) *internalCache {
 		s.index.init()
 		s.cells.init()
 		s.profiles.init()
-		s.announcements = make(map[slot]*announcement)
 		s.publish(confirmed)
 		s.publish(unconfirmed)
 	}
@@ -128,7 +140,7 @@ func (c *internalCache) enter(session *Session, p part, announce bool) entry {
 	at := c.insert(s, fingerprint, session, p, r)
 	if announce {
 		e.announcement = &announcement{shard: s, slot: at}
-		s.announcements[at] = e.announcement
+		s.announcements = append(s.announcements, e.announcement)
 		s.cells.at(at).state |= cellAnnouncing
 	}
 	return e
@@ -362,7 +374,7 @@ func (c *internalCache) settle(a *announcement, keep bool) (removed bool, why Re
 	if a.removed {
 		return true, a.why
 	}
-	delete(a.shard.announcements, a.slot)
+	a.shard.announcements.take(a.slot)
 	a.shard.cells.at(a.slot).state &^= cellAnnouncing
 	if !keep {
 		c.removeAt(a.shard, a.slot, RemovedExplicitly)

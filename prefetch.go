@@ -84,9 +84,11 @@ func (n *Connection) prefetch(id SessionID) bool {
 	return true
 }
 
-// begin asks the external cache.
-func (p *prefetch) begin() bool {
+// begin asks the external cache, and reports whether it could. After a panic it did not, and Lookup will ask.
+func (p *prefetch) begin() (begun bool) {
 	n := p.connection
+	defer n.cache.guard("get", nil)
+	p.get = nil
 	p.since = n.cache.internal.moment(&p.id)
 	if begin := n.cache.callbacks.Load().begin; begin != nil {
 		n.startLookups()
@@ -117,9 +119,14 @@ func (p *prefetch) wait(external func() context.Context) answer {
 }
 
 func (p *prefetch) finish(external func() context.Context) {
-	s, err := p.get.wait(external)
+	s, err := p.result(external)
 	p.answer = p.connection.cache.gotten(p.id, p.since, s, err)
 	p.get = nil
+}
+
+func (p *prefetch) result(external func() context.Context) (s *Session, err error) {
+	defer p.connection.cache.guard("get", &err)
+	return p.get.wait(external)
 }
 
 // drop counts what the callback has returned, if it has, and forgets it.

@@ -2,8 +2,8 @@ package reprise
 
 import "time"
 
-// Puts make batches if the store is a [BatchPutter]: one that finds the queue empty waits for others. A delete that is
-// queued behind them, or somebody who waits for the queue to be written, ends the wait.
+// Puts make batches if the store is a [BatchPutter]: one that finds the queue empty waits for others. A delete of another key that is
+// queued behind them, or somebody who waits for the queue to be written, ends the wait, and so does a queue that is half full.
 
 // maxBatch is how many puts make a batch at most. One that is complete waits no longer.
 const maxBatch = 256
@@ -18,7 +18,7 @@ func (w *writeBehind) gather(isFirst bool) {
 			w.gathered()
 		})
 	}
-	if w.waiting++; w.waiting == maxBatch {
+	if w.waiting++; w.waiting == maxBatch || len(w.entries) > w.maxLength/2 || w.bytes > w.maxBytes/2 {
 		w.gathered()
 	}
 	w.hire() // nobody, while puts are gathered

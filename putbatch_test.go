@@ -105,6 +105,31 @@ func TestFlushDoesNotWaitForABatch(t *testing.T) {
 	})
 }
 
+// TestFlushWaitsForNothingThatComesLater: sessions never stop to come.
+func TestFlushWaitsForNothingThatComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		store.beforeCall(slow(5*time.Millisecond), "batch", "put")
+		n := newNode(t, store, nil, oneWriter)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() {
+			for ctx.Err() == nil {
+				n.announceEach(1)
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		time.Sleep(100 * time.Millisecond)
+		began := time.Now()
+		n.flush()
+		if took := time.Since(began); took > 20*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
 func TestDeleteDoesNotWaitForABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &batchStore{}

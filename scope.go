@@ -49,6 +49,29 @@ func newScope(context []byte, transport Transport, serverName string, auth tls.C
 	return d.sum()
 }
 
+// scopeOf returns the scope of a connection. The last one is remembered, if no client certificates are asked for: the pool of CAs can change.
+func (c *Cache) scopeOf(info *ConnectionInfo, serverName string) Scope {
+	if info.ClientAuth != tls.NoClientCert {
+		return newScope(info.Context, info.Transport, serverName, info.ClientAuth, info.ClientCAs)
+	}
+	last := c.lastScope.Load()
+	if last == nil || last.serverName != serverName || last.transport != info.Transport || last.context != string(info.Context) {
+		last = &knownScope{
+			context: string(info.Context), transport: info.Transport, serverName: serverName,
+			scope: newScope(info.Context, info.Transport, serverName, tls.NoClientCert, nil),
+		}
+		c.lastScope.Store(last)
+	}
+	return last.scope
+}
+
+// A knownScope is a scope without client certificates, and what it was made of.
+type knownScope struct {
+	context, serverName string
+	transport           Transport
+	scope               Scope
+}
+
 // ScopeOf returns the scope of connections with this configuration, for a status page that nodes are compared by. A nil
 // Context is the empty one.
 func ScopeOf(info ConnectionInfo) Scope {

@@ -14,7 +14,7 @@ type shard struct {
 	cells         cells
 	profiles      profiles
 	order         [2]expiryOrder
-	announcements map[slot]*announcement
+	announcements announcements
 	removals      removalLog
 
 	// first is the top of each order, to be read without the lock.
@@ -31,9 +31,8 @@ func (c *internalCache) removeAt(s *shard, at slot, why Removal) *Session {
 	session := s.session(cell)
 	tag := session.residence.tag
 	if cell.state&cellAnnouncing != 0 {
-		a := s.announcements[at]
+		a := s.announcements.take(at)
 		a.removed, a.why = true, why
-		delete(s.announcements, at)
 		session = nil
 	}
 	c.release(cell.part())

@@ -30,7 +30,7 @@ var (
 // is done gets there.
 const maxStoreCalls = 4096
 
-// storeCalls makes the calls of one store: each on a goroutine and with a deadline of its own, so that neither a store that
+// storeCalls makes the calls of one store: on goroutines of their own, and each with a deadline of its own, so that neither a store that
 // hangs nor a client that goes away in the middle has a say. It counts them, and tells the breaker about reads, which are
 // what handshakes wait for.
 type storeCalls struct {
@@ -49,6 +49,8 @@ type storeCalls struct {
 	running   int                     // calls that have not returned
 	waitedFor map[*storeCall]struct{} // those that have not ended
 	gathering *getBatch               // that a get can join; nil if there is none
+
+	hurryUntil atomic.Int64 // in Unix nanoseconds: until then no get waits for others
 
 	calls    [numStoreMethods]atomic.Uint64
 	errors   atomic.Uint64
@@ -84,7 +86,7 @@ type storeRequest struct {
 }
 
 // A storeCall is a call under way. Its results may be read when done is closed. It is the context that the store is called with,
-// too: done when the call has ended, by the store, at its deadline or with the binding.
+// too, unless it is one of a batch: done when the call has ended, by the store, at its deadline or with the binding.
 type storeCall struct {
 	calls    *storeCalls
 	request  storeRequest
@@ -92,6 +94,8 @@ type storeCall struct {
 	batch    *getBatch // that it makes the call for; nil if it is for itself alone
 	deadline time.Time
 	timer    *time.Timer
+
+	hasReturned bool // under calls.mu
 
 	once   sync.Once
 	done   chan struct{}
@@ -150,7 +154,7 @@ func (call *storeCall) run() {
 		call.calls.runBatch(calls)
 		return
 	}
-	defer call.calls.returned()
+	defer call.calls.returned(call)
 	record, err := []byte(nil), errStoreExited
 	defer func() { call.finish(record, err) }()
 	if call.Err() == nil {
@@ -164,10 +168,14 @@ func (call *storeCall) finish(record []byte, err error) {
 	call.end(record, err, context.Canceled)
 }
 
-func (c *storeCalls) returned() {
+// returned notes that the store is done with a call.
+func (c *storeCalls) returned(call *storeCall) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running--
+	if !call.hasReturned {
+		call.hasReturned = true
+		c.running--
+	}
 }
 
 // expire ends a call at its deadline.

@@ -43,8 +43,7 @@ type writeBehind struct {
 	waiting     int         // how many have been, then
 	closed      bool
 	stopped     bool
-	gaveUp      bool          // on what was not written when it stopped
-	empty       chan struct{} // if not nil, closed when entries is empty
+	gaveUp      bool // on what was not written when it stopped
 	working     sync.WaitGroup
 	lookups     map[StoreKey]*storeLookup
 	counts      StoreStats // those of the queue
@@ -82,6 +81,13 @@ type writeEntry struct {
 	owes    bool        // a put took the place of a delete: if it fails or is left out, the delete is due
 	queued  bool
 	next    *writeEntry
+	flushes []*queueFlush // that wait for it
+}
+
+// A queueFlush waits until what was to be written when it began is written.
+type queueFlush struct {
+	left int           // entries
+	done chan struct{} // closed when none is left
 }
 
 const (
@@ -369,24 +375,21 @@ func (w *writeBehind) settleOne(e *writeEntry, err error) {
 
 func (w *writeBehind) remove(e *writeEntry) {
 	delete(w.entries, e.key)
-	w.tellIfEmpty()
-}
-
-func (w *writeBehind) tellIfEmpty() {
-	if len(w.entries) == 0 && w.empty != nil {
-		close(w.empty)
-		w.empty = nil
+	for _, f := range e.flushes {
+		if f.left--; f.left == 0 {
+			close(f.done)
+		}
 	}
 }
 
-// flush waits until there is nothing to be written.
+// flush waits until nothing is left of what is to be written now.
 func (w *writeBehind) flush(ctx context.Context) error {
-	empty := w.whenEmpty()
-	if empty == nil {
+	f := w.beginFlush()
+	if f == nil {
 		return nil
 	}
 	select {
-	case <-empty:
+	case <-f.done:
 		return w.outcome()
 	case <-ctx.Done():
 		puts, deletes := w.length()
@@ -404,14 +407,19 @@ func (w *writeBehind) outcome() error {
 	return nil
 }
 
-func (w *writeBehind) whenEmpty() <-chan struct{} {
+// beginFlush returns nil if there is nothing to wait for.
+func (w *writeBehind) beginFlush() *queueFlush {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.entries) > 0 && w.empty == nil {
-		w.empty = make(chan struct{})
+	if len(w.entries) == 0 {
+		return nil
+	}
+	f := &queueFlush{left: len(w.entries), done: make(chan struct{})}
+	for _, e := range w.entries {
+		e.flushes = append(e.flushes, f)
 	}
 	w.gathered()
-	return w.empty
+	return f
 }
 
 // stats returns the part of the counters that is the queue's.
@@ -458,7 +466,8 @@ func (w *writeBehind) stop() {
 	w.counts.PutsDropped += uint64(puts)
 	w.counts.DeletesLost += uint64(deletes)
 	w.gaveUp = puts+deletes > 0
-	clear(w.entries)
+	for _, e := range w.entries {
+		w.remove(e)
+	}
 	w.first, w.last, w.bytes = nil, nil, 0
-	w.tellIfEmpty()
 }

@@ -23,7 +23,8 @@ func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
 	return removed, err
 }
 
-// sweep deletes the records that are past their lifetime, one stripe after the other.
+// sweep deletes the records that are past their lifetime, one stripe after the other: the last first, so that a batch of puts, which locks them the
+// other way, meets it once.
 func (e *engine) sweep(ctx context.Context) (removed int, err error) {
 	if e.refusal != nil {
 		return 0, e.refusal
@@ -33,7 +34,7 @@ func (e *engine) sweep(ctx context.Context) (removed int, err error) {
 	}
 	e.census.begin()
 	left := 0
-	for first := range e.keys {
+	for first := len(e.keys) - 1; first >= 0; first-- {
 		r, l, err := e.sweepStripe(ctx, byte(first))
 		removed, left = removed+r, left+l
 		if err != nil {
