@@ -108,7 +108,7 @@ func serve(input io.Reader, output io.Writer) (err error) {
 // A server is a minimal TLS server.
 type server struct {
 	listener net.Listener
-	store    *countedStore         // nil if there is none
+	store    closableStore         // nil if there is none
 	binding  *reprise.StoreBinding // nil if there is none
 	profiles *profiles
 
@@ -179,18 +179,33 @@ func (s *server) newCache(k kind, setup serverSetup) (*reprise.Cache, error) {
 	if err != nil || k.store == noStore {
 		return cache, err
 	}
-	store, err := openStore(k.store, setup)
-	if err != nil {
+	if s.store, err = openStore(k.store, setup); err != nil {
 		return nil, err
 	}
-	s.store = &countedStore{closableStore: store}
-	if s.binding, err = reprise.BindStore(cache, s.store.counted(), reprise.StoreOptions{}); err != nil {
+	if s.binding, err = reprise.BindStore(cache, s.store, reprise.StoreOptions{}); err != nil {
+		return nil, err
+	}
+	if err = s.awaitNotices(); err != nil {
 		return nil, err
 	}
 	if k.bareGets {
 		bindBareGets(cache, setup.Redis)
 	}
 	return cache, nil
+}
+
+// awaitNotices waits until the store tells of removals, if it does: until then the internal cache is not trusted.
+func (s *server) awaitNotices() error {
+	if _, ok := s.store.(reprise.Notifier); !ok {
+		return nil
+	}
+	for range 1000 {
+		if s.binding.Stats().Following {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("the store does not tell of removals")
 }
 
 // fill fills the cache with sessions that nobody resumes.
@@ -279,7 +294,8 @@ func (s *server) sample() (sample, error) {
 		if err := s.binding.Flush(ctx); err != nil {
 			return m, err
 		}
-		s.store.count(&m)
+		stats := s.binding.Stats()
+		m.Gets, m.Takes, m.Puts, m.Deletes = int(stats.Gets), int(stats.Takes), int(stats.Puts), int(stats.Deletes)
 	}
 	heap := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(heap)
