@@ -206,3 +206,25 @@ func TestBytesAreBounded(t *testing.T) {
 		t.Errorf("%d bytes in an empty cache", n)
 	}
 }
+
+// TestNoSessionHasNoID: an empty place of the index may look like one of a cell that is free, which has the empty ID.
+func TestNoSessionHasNoID(t *testing.T) {
+	var x index
+	x.init()
+	var cs cells
+	cs.init()
+	free, taken := cs.allocate(), cs.allocate()
+	cs.release(free)
+	cs.at(taken).store(&sessionData{id: SessionID{length: 4}})
+	for tag := range uint64(1 << 16) {
+		fingerprint := tag << 48
+		x.add(fingerprint, taken, nil)
+		if at := x.find(fingerprint^1<<49, &cs, new(SessionID)); at != noSlot {
+			t.Fatalf("found in slot %d", at)
+		}
+		if at := x.find(fingerprint, &cs, new(SessionID)); at != noSlot {
+			t.Fatalf("found in slot %d", at)
+		}
+		x.remove(fingerprint, taken, func(slot) uint64 { return fingerprint })
+	}
+}

@@ -31,12 +31,19 @@ const maxClockDifference = time.Duration(maxEarlyDataSkew) * time.Millisecond / 
 // agreesOnTime reports whether the clock of this node and that of the part of the store which has the record of a session
 // agree. If it can't be told, they do not.
 func (b *StoreBinding) agreesOnTime(id SessionID) bool {
-	now := b.cache.options.Now()
-	key := b.sealingKey(id, now)
-	if key == nil {
-		return false
+	keys := b.openingKeys(id)
+	for _, key := range keys {
+		if !b.agreesWith(key.storeKey(id)) {
+			return false
+		}
 	}
-	shown, ok := b.store.(Clocked).Clock(key.storeKey(id))
+	return len(keys) > 0
+}
+
+// agreesWith compares with the part of the store that a record is in.
+func (b *StoreBinding) agreesWith(key StoreKey) bool {
+	now := b.cache.options.Now()
+	shown, ok := b.store.(Clocked).Clock(key)
 	if !ok {
 		return false
 	}

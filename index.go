@@ -56,6 +56,9 @@ func (x *index) find(fingerprint uint64, c *cells, id *SessionID) slot {
 
 // search returns the slot and the cell of the session id, noSlot and nil if there is none.
 func (x *index) search(fingerprint uint64, c *cells, id *SessionID) (slot, *cell) {
+	if id.length == 0 {
+		return noSlot, nil // though a cell that is free has that ID
+	}
 	buckets := x.buckets()
 	pattern := patternOf(fingerprint)
 	n := home(fingerprint, buckets)
