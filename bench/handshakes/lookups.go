@@ -25,9 +25,10 @@ type lookupReport struct {
 	RoundTrip    spread `json:"round_trip_us"`
 	RoundTripCPU spread `json:"round_trip_cpu_us"`
 	// Floor is what a bare GET in the middle of the handshake adds in place of the lookup, in the goroutine of the handshake and
-	// from a connection of its own, FloorCPU what it adds of CPU.
-	Floor    spread `json:"floor_us"`
-	FloorCPU spread `json:"floor_cpu_us"`
+	// from a connection of its own, FloorRatio that divided by RoundTrip, FloorCPU what it adds of CPU.
+	Floor      spread `json:"floor_us"`
+	FloorRatio spread `json:"floor_by_round_trip"`
+	FloorCPU   spread `json:"floor_cpu_us"`
 	// Added is Read less Hit in the same round, and Ratio that divided by RoundTrip; AddedCPU is of the server, for a connection.
 	Added    spread `json:"added_us"`
 	Ratio    spread `json:"added_by_round_trip"`
@@ -189,6 +190,7 @@ func (r *lookupReport) finish() {
 	r.RoundTrip = of(func(l lookupRound) float64 { return l.roundTrip })
 	r.RoundTripCPU = of(func(l lookupRound) float64 { return l.roundTripCPU })
 	r.Floor = of(func(l lookupRound) float64 { return l.floor - l.hit })
+	r.FloorRatio = of(func(l lookupRound) float64 { return (l.floor - l.hit) / l.roundTrip })
 	r.FloorCPU = of(func(l lookupRound) float64 { return l.floorCPU - l.hitCPU })
 	r.Added = of(func(l lookupRound) float64 { return l.read - l.hit })
 	r.Ratio = of(func(l lookupRound) float64 { return (l.read - l.hit) / l.roundTrip })
@@ -237,6 +239,7 @@ func (r *lookupReport) print(output io.Writer) error {
 	row("us of a bare GET", r.RoundTrip, "")
 	row("us of CPU of a bare GET", r.RoundTripCPU, "")
 	row("us added by a bare GET in the handshake", r.Floor, "")
+	row("added by it, by bare GET", r.FloorRatio, "")
 	row("us of server CPU added by it", r.FloorCPU, "")
 	row("us added", r.Added, "")
 	row(fmt.Sprintf("added by bare GET (aim: at most %.1f)", maxLookupRatio), r.Ratio, verdictOn(r.Ratio, maxLookupRatio))

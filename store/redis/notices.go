@@ -106,6 +106,7 @@ func (s *Store) trackingOptions(address string, lose func()) rueidis.ClientOptio
 	o.ForceSingleClient = true
 	o.Sentinel = rueidis.SentinelOption{}
 	o.PipelineMultiplex = -1 // one connection
+	o.RingScaleEachConn = noticeRingScale
 	o.DisableCache = false
 	o.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noCache{} }
 	o.ClientTrackingOptions = []string{"BCAST", "NOLOOP", "PREFIX", s.prefix}

@@ -44,8 +44,11 @@ const (
 	// bufferSize is the length in bytes of what a connection reads into and of what it writes from: room for a hundred records. With
 	// it a connection takes 160 kB in place of the 1.4 MB that are the default.
 	bufferSize = 32 << 10
-	// ringScale is how many calls may be under way on one connection, as a power of 2; others wait.
-	ringScale = 8
+	// ringScale is how many calls may be under way on one connection, as a power of 2; others wait. Gets that come at once are one. Each
+	// place takes five objects, which every garbage collection looks at.
+	ringScale = 6
+	// noticeRingScale is that of connections for puts and notices.
+	noticeRingScale = 5
 )
 
 // Open connects to the servers of a URL:
