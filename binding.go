@@ -222,18 +222,28 @@ func (b *StoreBinding) removed(_ *Cache, s *Session, why Removal, _ bool) {
 
 // get is the get callback.
 func (b *StoreBinding) get(ctx context.Context, id SessionID) (*Session, error) {
-	g := b.begin(id)
+	g := b.beginGet(id)
 	if g == nil {
 		if ctx.Value(mayBeRandomKey{}) == nil {
 			b.foreign.note(b.cache.options.Now(), b.logger)
 		}
 		return nil, nil
 	}
-	return g.wait(func() context.Context { return ctx })
+	return g.session(func() context.Context { return ctx })
 }
 
-// begin begins what get waits for. It returns nil for a foreign ID.
-func (b *StoreBinding) begin(id SessionID) pendingGet {
+// begin begins what get waits for, at the moment.
+func (b *StoreBinding) begin(id SessionID, since moment) pendingGet {
+	g := b.beginGet(id)
+	if g == nil {
+		return nil
+	}
+	g.since = since
+	return g
+}
+
+// beginGet returns nil for a foreign ID.
+func (b *StoreBinding) beginGet(id SessionID) *bindingGet {
 	keys := b.openingKeys(id)
 	if len(keys) == 0 {
 		return nil
@@ -251,6 +261,7 @@ func (b *StoreBinding) begin(id SessionID) pendingGet {
 type bindingGet struct {
 	binding *StoreBinding
 	id      SessionID
+	since   moment
 	gets    []keyGet // for each fleet key that the record may be under
 }
 
@@ -263,7 +274,17 @@ type keyGet struct {
 }
 
 // wait implements [pendingGet].
-func (g *bindingGet) wait(external func() context.Context) (*Session, error) {
+func (g *bindingGet) wait(external func() context.Context) answer {
+	cache := g.binding.cache
+	s, err := func() (s *Session, err error) {
+		defer cache.guard("get", &err)
+		return g.session(external)
+	}()
+	return cache.gotten(g.id, g.since, s, err)
+}
+
+// session waits for the session.
+func (g *bindingGet) session(external func() context.Context) (*Session, error) {
 	for i := range g.gets {
 		one := &g.gets[i]
 		if one.err != nil {

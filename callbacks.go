@@ -65,8 +65,8 @@ type callbacks struct {
 	generateID GenerateIDCallback
 
 	// Of the store that is bound, while get is the binding's.
-	begin        func(SessionID) pendingGet // begins a get; nil for an ID that no fleet key has made
-	agreesOnTime func(SessionID) bool       // with the store's clock; nil: always
+	begin        func(SessionID, moment) pendingGet // begins a get at the moment; nil for an ID that no fleet key has made
+	agreesOnTime func(SessionID) bool               // with the store's clock; nil: always
 }
 
 func (c *Cache) updateCallbacks(change func(*callbacks)) {

@@ -24,7 +24,6 @@ func (c *Cache) find(id SessionID, external func() context.Context, ahead *prefe
 	case isTrusted:
 		if ahead != nil { // it has come since
 			c.counters.misses.Add(1)
-			ahead.drop()
 		}
 		f.session = doubted
 		return f, Resumed

@@ -58,16 +58,14 @@ func (n *Connection) askAhead() (asked bool) {
 type prefetch struct {
 	connection *Connection
 	id         SessionID
-	since      moment     // when it was asked
 	get        pendingGet // nil when Lookup has come to the ID
 	answer     answer
 }
 
 // A pendingGet is a get callback under way.
 type pendingGet interface {
-	// wait returns what the callback returns, or an error when the context is done first. That is made if there is something to
-	// wait for.
-	wait(external func() context.Context) (*Session, error)
+	// wait returns the answer, which is an error if the context is done first. That is made if there is something to wait for.
+	wait(external func() context.Context) answer
 }
 
 // prefetch begins one, and reports whether it did: not for an ID that no fleet key has made. It counts as a lookup.
@@ -89,12 +87,12 @@ func (p *prefetch) begin() (begun bool) {
 	n := p.connection
 	defer n.cache.guard("get", nil)
 	p.get = nil
-	p.since = n.cache.internal.moment(&p.id)
+	since := n.cache.internal.moment(&p.id)
 	if begin := n.cache.callbacks.Load().begin; begin != nil {
 		n.startLookups()
-		p.get = begin(p.id)
+		p.get = begin(p.id, since)
 	} else if !n.cache.isForeign(p.id) {
-		p.get = n.cache.beginCallback(n.lookupContext(), p.id)
+		p.get = n.cache.beginCallback(n.lookupContext(), p.id, since)
 	}
 	return p.get != nil
 }
@@ -119,41 +117,21 @@ func (p *prefetch) wait(external func() context.Context) answer {
 }
 
 func (p *prefetch) finish(external func() context.Context) {
-	s, err := p.result(external)
-	p.answer = p.connection.cache.gotten(p.id, p.since, s, err)
-	p.get = nil
-}
-
-func (p *prefetch) result(external func() context.Context) (s *Session, err error) {
-	defer p.connection.cache.guard("get", &err)
-	return p.get.wait(external)
-}
-
-// drop counts what the callback has returned, if it has, and forgets it.
-func (p *prefetch) drop() {
-	delete(p.connection.prefetches, p.id)
-	if p.get == nil {
-		return
-	}
-	p.finish(func() context.Context {
-		ended, end := context.WithCancel(context.Background())
-		end()
-		return ended
-	})
+	p.answer, p.get = p.get.wait(external), nil
 }
 
 // A callbackGet is a call of a get callback of the application, on a goroutine of its own.
 type callbackGet struct {
-	done    chan struct{} // closed when it has returned
-	session *Session
-	err     error
+	done   chan struct{} // closed when it has returned
+	answer answer
 }
 
-func (c *Cache) beginCallback(ctx context.Context, id SessionID) *callbackGet {
-	g := &callbackGet{done: make(chan struct{}), err: errGetExited}
+func (c *Cache) beginCallback(ctx context.Context, id SessionID, since moment) *callbackGet {
+	g := &callbackGet{done: make(chan struct{}), answer: answer{since: since, err: errGetExited}}
 	go func() {
 		defer close(g.done)
-		g.session, g.err = c.callGet(ctx, id)
+		s, err := c.callGet(ctx, id)
+		g.answer = c.gotten(id, since, s, err)
 	}()
 	return g
 }
@@ -162,17 +140,17 @@ func (c *Cache) beginCallback(ctx context.Context, id SessionID) *callbackGet {
 var errGetExited = errors.New("reprise: the get callback ended the goroutine")
 
 // wait implements [pendingGet].
-func (g *callbackGet) wait(external func() context.Context) (*Session, error) {
+func (g *callbackGet) wait(external func() context.Context) answer {
 	select {
 	case <-g.done:
-		return g.session, g.err
+		return g.answer
 	default:
 	}
 	ctx := external()
 	select {
 	case <-g.done:
-		return g.session, g.err
+		return g.answer
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return answer{err: ctx.Err()}
 	}
 }

@@ -11,7 +11,8 @@ type Stats struct {
 	// on without sessions, as those of a configuration that is not safe for them do, are in neither.
 	Accept, AcceptGood uint64
 	// Hits counts sessions resumed, wherever they were found; CallbackHits those that the get callback returned,
-	// whether or not they were resumed then. Of what was asked ahead ([Connection.Expect]), those count that were looked up.
+	// whether or not they were resumed then, or looked up ([Connection.Expect]). Of what a [StoreBinding] asks its store ahead, those count that
+	// were looked up.
 	Hits, CallbackHits uint64
 	// Misses counts lookups in the internal cache that found nothing, whatever the get callback then did.
 	Misses uint64
