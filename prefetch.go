@@ -10,8 +10,8 @@ import (
 // Expect tells which session IDs Lookup will be called for, in their order, for an engine that knows them all before the first call, and before
 // it computes its keys: those among the PSK identities of a ClientHello. The external cache is asked for them at once, so that all lookups
 // of a handshake take the time of one, and that passes while the engine computes: a get callback of the application is called on a
-// goroutine of its own for each, and that of a [StoreBinding] has no need of one. What it returns counts when Lookup comes to the ID. An ID that Lookup is never called for, or is called for without having been
-// expected, does no harm.
+// goroutine of its own for each, and that of a [StoreBinding] has no need of one. What it returns counts when Lookup comes to the ID.
+// An ID that Lookup is never called for, or is called for without having been expected, does no harm.
 //
 // Not asked for ahead are IDs that no fleet key has made, a session that the internal cache answers for and what lies behind it, and
 // what [MaxLookups] leaves out.
