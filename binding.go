@@ -304,7 +304,7 @@ func (g *bindingGet) session(external func() context.Context) (*Session, error) 
 // open returns the session that was found, nil if it can't be resumed.
 func (g *bindingGet) open(one *keyGet, found stored) *Session {
 	b := g.binding
-	s, incarnation := b.open(one.key, g.id, found)
+	s, incarnation := b.open(one.key, one.storeKey, g.id, found)
 	if s == nil {
 		return nil
 	}
@@ -319,11 +319,12 @@ func (g *bindingGet) open(one *keyGet, found stored) *Session {
 // take is the take callback. That there was a record is not enough: it must be the session's own.
 func (b *StoreBinding) take(ctx context.Context, s *Session) (taken bool, err error) {
 	for _, key := range b.openingKeys(s.id) {
-		found, err := b.queue.take(ctx, key.storeKey(s.id))
+		storeKey := key.storeKey(s.id)
+		found, err := b.queue.take(ctx, storeKey)
 		if err != nil {
 			return false, err
 		}
-		if stored, _ := b.open(key, s.id, found); stored != nil {
+		if stored, _ := b.open(key, storeKey, s.id, found); stored != nil {
 			return sameSecret(stored, s), nil
 		}
 	}
@@ -332,10 +333,10 @@ func (b *StoreBinding) take(ctx context.Context, s *Session) (taken bool, err er
 
 // open returns the session that was found under the store key of id, and the life of the store that its record was made
 // in. The session is nil if it is not to be had from what was found.
-func (b *StoreBinding) open(key *fleetKey, id SessionID, found stored) (s *Session, incarnation uint64) {
+func (b *StoreBinding) open(key *fleetKey, storeKey StoreKey, id SessionID, found stored) (s *Session, incarnation uint64) {
 	if found.session != nil {
 		queued := *found.session // which others have
-		return &queued, b.incarnation(key.storeKey(id))
+		return &queued, b.incarnation(storeKey)
 	}
 	if found.record == nil {
 		return nil, 0

@@ -64,8 +64,8 @@ type callbacks struct {
 	promise    TakePromise // of take
 	generateID GenerateIDCallback
 
-	// Of the store that is bound, while get is the binding's.
-	begin        func(SessionID, moment) pendingGet // begins a get at the moment; nil for an ID that no fleet key has made
+	// Of the store that is bound.
+	begin        func(SessionID, moment) pendingGet // begins a get, nil for a foreign ID; unset unless get is the binding's
 	agreesOnTime func(SessionID) bool               // with the store's clock; nil: always
 }
 

@@ -20,8 +20,9 @@ func (w *writeBehind) gather(isFirst bool) {
 	}
 	if w.waiting++; w.waiting == maxBatch || len(w.entries) > w.maxLength/2 || w.bytes > w.maxBytes/2 {
 		w.gathered()
+	} else {
+		w.hire() // nobody, while puts are gathered
 	}
-	w.hire() // nobody, while puts are gathered
 }
 
 // gathered ends the wait, if there is one, and has the queue written.

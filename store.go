@@ -59,8 +59,9 @@ type BatchPutter interface {
 	// outcome of each is unknown.
 	PutBatch(ctx context.Context, puts []StorePut) error
 
-	// BatchDelay returns how long a put may wait for others to make a batch, always the same and more than zero. What waits is lost in a crash, and other
-	// nodes do not have it yet: where they share the store, it is less than a client takes to come to one of them.
+	// BatchDelay returns how long a put may wait for others to make a batch, always the same and more than zero. What waits is
+	// lost in a crash, and other nodes do not have it yet: where they share the store, it is less than a client takes to come
+	// to one of them.
 	BatchDelay() time.Duration
 }
 

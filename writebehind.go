@@ -44,6 +44,7 @@ type writeBehind struct {
 	closed      bool
 	stopped     bool
 	gaveUp      bool // on what was not written when it stopped
+	flushes     map[*queueFlush]struct{}
 	working     sync.WaitGroup
 	lookups     map[StoreKey]*storeLookup
 	counts      StoreStats // those of the queue
@@ -81,12 +82,11 @@ type writeEntry struct {
 	owes    bool        // a put took the place of a delete: if it fails or is left out, the delete is due
 	queued  bool
 	next    *writeEntry
-	flushes []*queueFlush // that wait for it
 }
 
 // A queueFlush waits until what was to be written when it began is written.
 type queueFlush struct {
-	left int           // entries
+	left map[*writeEntry]struct{}
 	done chan struct{} // closed when none is left
 }
 
@@ -375,9 +375,10 @@ func (w *writeBehind) settleOne(e *writeEntry, err error) {
 
 func (w *writeBehind) remove(e *writeEntry) {
 	delete(w.entries, e.key)
-	for _, f := range e.flushes {
-		if f.left--; f.left == 0 {
+	for f := range w.flushes {
+		if delete(f.left, e); len(f.left) == 0 {
 			close(f.done)
+			delete(w.flushes, f)
 		}
 	}
 }
@@ -388,6 +389,7 @@ func (w *writeBehind) flush(ctx context.Context) error {
 	if f == nil {
 		return nil
 	}
+	defer w.endFlush(f)
 	select {
 	case <-f.done:
 		return w.outcome()
@@ -414,12 +416,23 @@ func (w *writeBehind) beginFlush() *queueFlush {
 	if len(w.entries) == 0 {
 		return nil
 	}
-	f := &queueFlush{left: len(w.entries), done: make(chan struct{})}
+	f := &queueFlush{left: make(map[*writeEntry]struct{}, len(w.entries)), done: make(chan struct{})}
 	for _, e := range w.entries {
-		e.flushes = append(e.flushes, f)
+		f.left[e] = struct{}{}
 	}
+	if w.flushes == nil {
+		w.flushes = make(map[*queueFlush]struct{})
+	}
+	w.flushes[f] = struct{}{}
 	w.gathered()
 	return f
+}
+
+// endFlush forgets one that nobody waits for any more.
+func (w *writeBehind) endFlush(f *queueFlush) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.flushes, f)
 }
 
 // stats returns the part of the counters that is the queue's.

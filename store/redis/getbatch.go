@@ -40,7 +40,7 @@ func (s *Store) getTogether(ctx context.Context, keys []reprise.StoreKey, places
 				message, err = answers[at].ToMessage()
 				err = wrap(err)
 			}
-			if isBroken(err) && ctx.Err() == nil && tries < maxTries {
+			if isWorthAnother(ctx, err, tries) {
 				again = append(again, i)
 				continue
 			}

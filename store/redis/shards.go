@@ -51,13 +51,18 @@ func (s *Store) slotOfKey(key reprise.StoreKey) uint16 {
 func (s *Store) shardOf(key reprise.StoreKey) *shard { return s.slots.Load().shard(s.slotOfKey(key)) }
 
 // A slotTable tells which shard has a slot. It is immutable. There is one pointer a shard, not one a slot, for the garbage collector to
-// follow.
+// follow. In the zero value no shard is known.
 type slotTable struct {
-	shards []*shard         // the first is nil
-	places [numSlots]uint16 // in shards
+	shards []*shard
+	places [numSlots]uint16 // in shards, from 1 on; 0: none
 }
 
-func (t *slotTable) shard(slot uint16) *shard { return t.shards[t.places[slot]] }
+func (t *slotTable) shard(slot uint16) *shard {
+	if place := t.places[slot]; place > 0 {
+		return t.shards[place-1]
+	}
+	return nil
+}
 
 // keyWhere returns a key that no record has, and that lies in one of some slots. If there is none soon, as with a prefix that has
 // braces, it lies anywhere.
@@ -284,18 +289,18 @@ func (s *Store) refresh() {
 		return
 	}
 	s.known = primaries
-	slots := &slotTable{shards: []*shard{nil}}
+	slots := new(slotTable)
 	for address, ranges := range primaries {
 		sh := s.shards[address]
 		if sh == nil {
 			sh = s.begin(address)
 		}
+		slots.shards = append(slots.shards, sh)
 		for _, r := range ranges {
 			for slot := r.first; slot <= r.last; slot++ {
 				slots.places[slot] = uint16(len(slots.shards))
 			}
 		}
-		slots.shards = append(slots.shards, sh)
 	}
 	s.slots.Store(slots)
 	for address, sh := range s.shards {

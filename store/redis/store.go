@@ -75,7 +75,7 @@ func newStore(t *target, options Options) *Store {
 	random := randomKey()
 	s.noLife = max(binary.NativeEndian.Uint64(random[:]), 1)
 	s.ctx, s.close = context.WithCancel(context.Background())
-	s.slots.Store(&slotTable{shards: []*shard{nil}})
+	s.slots.Store(new(slotTable))
 	return s
 }
 
@@ -89,7 +89,7 @@ func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, li
 func (s *Store) Get(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
 	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.name(key)).Build() }
 	answer, err := s.do(ctx, get)
-	for tries := 1; isBroken(err) && ctx.Err() == nil && tries < maxTries; tries++ {
+	for tries := 1; isWorthAnother(ctx, err, tries); tries++ {
 		answer, err = s.do(ctx, get)
 	}
 	return recordOf(answer, err)
@@ -97,6 +97,11 @@ func (s *Store) Get(ctx context.Context, key reprise.StoreKey) (record []byte, o
 
 // maxTries is how often a get is tried at most.
 const maxTries = 3
+
+// isWorthAnother reports whether a get that was tried so often is to be tried again.
+func isWorthAnother(ctx context.Context, err error, tries int) bool {
+	return isBroken(err) && ctx.Err() == nil && tries < maxTries
+}
 
 // isBroken reports whether a call failed for its connection: neither Redis has answered nor has the time run out.
 func isBroken(err error) bool {
