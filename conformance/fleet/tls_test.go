@@ -23,6 +23,7 @@ func TestRedisOverTLS(t *testing.T) {
 			t.Parallel()
 			f := start(t, url(t), []string{"one", "two"}, append(patient, "--store-ca", certtest.WriteAuthorities(t, authority))...)
 			client := f.ClientConfig(tls.VersionTLS12)
+			awaitCounters(t, f.Nodes[1], "it is told of all sessions", func(counters map[string]float64) bool { return counters["following"] == 1 })
 			_, _, err := f.Ask(t.Context(), f.Nodes[0].Address, client)
 			must(t, err)
 			awaitCounters(t, f.Nodes[0], "it has written the session", func(counters map[string]float64) bool { return counters["queue_length"] == 0 })
