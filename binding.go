@@ -200,7 +200,7 @@ func (b *StoreBinding) announced(_ *Cache, s *Session) (keep bool) {
 		return true
 	}
 	if s.Expiry().After(now) {
-		b.queue.put(key.storeKey(s.id), unsealed{s, key})
+		b.queue.put(storeKeyOf(s, key), unsealed{s, key})
 	}
 	return true
 }
@@ -229,7 +229,7 @@ func (b *StoreBinding) get(ctx context.Context, id SessionID) (*Session, error) 
 		}
 		return nil, nil
 	}
-	return g.session(func() context.Context { return ctx })
+	return g.session(func(time.Time) context.Context { return ctx })
 }
 
 // begin begins what get waits for, at the moment.
@@ -274,7 +274,7 @@ type keyGet struct {
 }
 
 // wait implements [pendingGet].
-func (g *bindingGet) wait(external func() context.Context) answer {
+func (g *bindingGet) wait(external contextFunc) answer {
 	cache := g.binding.cache
 	s, err := func() (s *Session, err error) {
 		defer cache.guard("get", &err)
@@ -284,7 +284,7 @@ func (g *bindingGet) wait(external func() context.Context) answer {
 }
 
 // session waits for the session.
-func (g *bindingGet) session(external func() context.Context) (*Session, error) {
+func (g *bindingGet) session(external contextFunc) (*Session, error) {
 	for i := range g.gets {
 		one := &g.gets[i]
 		if one.err != nil {
@@ -372,6 +372,14 @@ func (b *StoreBinding) keyOfNew(s *Session, now time.Time) *fleetKey {
 		return s.madeUnder
 	}
 	return b.sealingKey(s.id, now)
+}
+
+// storeKeyOf returns the store key of a session under a fleet key.
+func storeKeyOf(s *Session, under *fleetKey) StoreKey {
+	if s.madeUnder == under && s.storeKey != (StoreKey{}) {
+		return s.storeKey
+	}
+	return under.storeKey(s.id)
 }
 
 // sealingKey returns the fleet key for the record of a new session, nil if it must not be stored.

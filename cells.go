@@ -246,7 +246,7 @@ func (p *profiles) isLast(of *profile) bool {
 		return false
 	}
 	last := table[p.last].Load()
-	return last != nil && last.traits == of.traits
+	return last == of || last != nil && last.traits == of.traits
 }
 
 func (p *profiles) allocate() slot {

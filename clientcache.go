@@ -79,7 +79,7 @@ func clientKind(host, port string, config *tls.Config) [sha256.Size]byte {
 func (c *ClientCache) Get(string) (*tls.ClientSessionState, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cache.options.LookupTimeout)
 	defer cancel()
-	external := func() context.Context { return ctx }
+	external := func(time.Time) context.Context { return ctx }
 	for n := range clientSlots + 1 {
 		f, reason := c.cache.find(c.id(n), external, nil)
 		if reason != Resumed {
@@ -89,7 +89,7 @@ func (c *ClientCache) Get(string) (*tls.ClientSessionState, bool) {
 			c.cache.expired(f)
 			continue
 		}
-		if f.session.SingleUse() && c.cache.take(f, external) != Resumed {
+		if f.session.SingleUse() && c.cache.take(f, func() context.Context { return ctx }) != Resumed {
 			continue
 		}
 		if state, err := clientState(f.session); err == nil {

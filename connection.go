@@ -44,7 +44,7 @@ type Connection struct {
 	lookups    int
 	reserved   *Session
 	expected   []SessionID // by Lookup
-	prefetches map[SessionID]*prefetch
+	prefetches []*prefetch
 
 	mu       sync.Mutex // never held while a callback runs
 	reason   Reason
@@ -141,7 +141,7 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 	}
 	sessionID, err := MakeSessionID(id)
 	f, reason := found{}, Unknown
-	ahead := n.prefetches[sessionID]
+	ahead := n.prefetched(sessionID)
 	if ahead == nil {
 		n.lookups++
 	}
@@ -167,12 +167,12 @@ func (n *Connection) Lookup(id []byte, offer Offer) (*Session, Reason) {
 
 // find looks for the session id, which the client may have made up. ahead is nil unless it was prefetched.
 func (n *Connection) find(id SessionID, mayBeRandom bool, ahead *prefetch) (found, Reason) {
-	external := func() context.Context {
+	external := func(endsBy time.Time) context.Context {
 		n.askBehind(id)
 		if mayBeRandom {
 			return context.WithValue(n.lookupContext(), mayBeRandomKey{}, true)
 		}
-		return n.lookupContext()
+		return n.contextUntil(endsBy)
 	}
 	f, reason := n.cache.find(id, external, ahead)
 	if reason != Unknown {
@@ -207,6 +207,16 @@ func (n *Connection) lookupContext() context.Context {
 		n.external, n.cancel = context.WithDeadline(n.parent, n.deadline)
 	}
 	return n.external
+}
+
+// contextUntil is lookupContext as a [contextFunc]. A call that ends with the lookups of the handshake needs no other deadline, which
+// would cost a handshake 5 µs.
+func (n *Connection) contextUntil(endsBy time.Time) context.Context {
+	const asGoodAsEqual = time.Millisecond
+	if n.external == nil && !endsBy.IsZero() && endsBy.Before(n.deadline.Add(asGoodAsEqual)) {
+		return n.parent
+	}
+	return n.lookupContext()
 }
 
 // startLookups begins the time that the external cache has.
@@ -300,6 +310,9 @@ func (n *Connection) NewSession(p SessionParams, verifiedChains [][]*x509.Certif
 		return nil, err
 	}
 	s.madeUnder = madeUnder
+	if madeUnder != nil && c.callbacks.Load().begin != nil { // the binding of a store will ask for it more than once
+		s.storeKey = madeUnder.storeKey(s.id)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.last = s

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"time"
-	"unique"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -152,7 +151,7 @@ func ParseSession(b []byte) (*Session, error) {
 	if err := s.checkParsed(chain, appData, extensions); err != nil {
 		return nil, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	s.profile.chain = unique.Make(string(chain))
+	s.profile.chain = chainHandle(chain)
 	s.profile.appData = string(appData)
 	return s, nil
 }
@@ -304,6 +303,26 @@ func encodeVectors(elements [][]byte, prefix, minimum int) ([]byte, error) {
 		encoded = appendVector(encoded, prefix, element)
 	}
 	return encoded, nil
+}
+
+// isEncodingOf tells whether encodeVectors would make encoded of the elements. It does not allocate.
+func isEncodingOf(encoded string, prefix int, elements [][]byte) bool {
+	for _, element := range elements {
+		end := prefix + len(element)
+		if len(encoded) < end || encoded[prefix:end] != string(element) || lengthOf(encoded[:prefix]) != len(element) {
+			return false
+		}
+		encoded = encoded[end:]
+	}
+	return encoded == ""
+}
+
+// lengthOf reads the length before a vector.
+func lengthOf(prefix string) (n int) {
+	for i := range len(prefix) {
+		n = n<<8 | int(prefix[i])
+	}
+	return n
 }
 
 // appendVector appends v behind its length in so many bytes, which must suffice.

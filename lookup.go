@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"time"
 )
 
 // found is a session that was found, and how.
@@ -14,10 +15,13 @@ type found struct {
 	chains   [][]*x509.Certificate
 }
 
+// A contextFunc returns the context of a call of the external cache. endsBy is when the call ends by itself, zero if it does not.
+type contextFunc func(endsBy time.Time) context.Context
+
 // find looks for the session id in the internal cache, then by the get callback. external returns the context of calls
 // to the external cache; ahead is what it was asked already, or nil. The reason is [Resumed] if there is one; whether it may resume is not
 // decided here.
-func (c *Cache) find(id SessionID, external func() context.Context, ahead *prefetch) (found, Reason) {
+func (c *Cache) find(id SessionID, external contextFunc, ahead *prefetch) (found, Reason) {
 	f := found{since: c.internal.moment(&id)}
 	doubted, isTrusted := c.resident(id)
 	switch {
@@ -39,7 +43,7 @@ func (c *Cache) find(id SessionID, external func() context.Context, ahead *prefe
 	if ahead != nil {
 		a = ahead.wait(external)
 	} else {
-		a = c.ask(external(), id)
+		a = c.ask(external(time.Time{}), id)
 	}
 	f.external, f.since = true, a.since
 	switch {

@@ -26,7 +26,7 @@ func (b *StoreBinding) tagOf(s *Session) storeTag {
 	if key == nil {
 		return 0
 	}
-	storeKey := key.storeKey(s.id)
+	storeKey := storeKeyOf(s, key)
 	return storeKey.tag()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"time"
 )
 
 // Expect tells which session IDs Lookup will be called for, in their order, for an engine that knows them all before the first call, and before
@@ -47,7 +48,7 @@ func (n *Connection) askAhead() (asked bool) {
 		if n.cache.isTrusted(next) {
 			break // it will hardly be declined
 		}
-		if n.prefetches[next] == nil && n.prefetch(next) {
+		if n.prefetched(next) == nil && n.prefetch(next) {
 			asked = true
 		}
 	}
@@ -65,7 +66,7 @@ type prefetch struct {
 // A pendingGet is a get callback under way.
 type pendingGet interface {
 	// wait returns the answer, which is an error if the context is done first. That is made if there is something to wait for.
-	wait(external func() context.Context) answer
+	wait(external contextFunc) answer
 }
 
 // prefetch begins one, and reports whether it did: not for an ID that no fleet key has made. It counts as a lookup.
@@ -74,12 +75,19 @@ func (n *Connection) prefetch(id SessionID) bool {
 	if !p.begin() {
 		return false
 	}
-	if n.prefetches == nil {
-		n.prefetches = make(map[SessionID]*prefetch)
-	}
-	n.prefetches[id] = p
+	n.prefetches = append(n.prefetches, p)
 	n.lookups++
 	return true
+}
+
+// prefetched returns what was begun for an ID, nil if nothing was.
+func (n *Connection) prefetched(id SessionID) *prefetch {
+	for _, p := range n.prefetches {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
 }
 
 // begin asks the external cache, and reports whether it could. After a panic it did not, and Lookup will ask.
@@ -100,7 +108,7 @@ func (p *prefetch) begin() (begun bool) {
 // wait returns the answer. If there was a notice of the session since the external cache was asked, that may have been of its put, and not
 // of its removal: a second look will tell. Then the other sessions that are waited for have one at the same time, since
 // they were made at the same time as a rule.
-func (p *prefetch) wait(external func() context.Context) answer {
+func (p *prefetch) wait(external contextFunc) answer {
 	if p.get == nil {
 		return p.answer
 	}
@@ -116,7 +124,7 @@ func (p *prefetch) wait(external func() context.Context) answer {
 	return p.answer
 }
 
-func (p *prefetch) finish(external func() context.Context) {
+func (p *prefetch) finish(external contextFunc) {
 	p.answer, p.get = p.get.wait(external), nil
 }
 
@@ -140,13 +148,13 @@ func (c *Cache) beginCallback(ctx context.Context, id SessionID, since moment) *
 var errGetExited = errors.New("reprise: the get callback ended the goroutine")
 
 // wait implements [pendingGet].
-func (g *callbackGet) wait(external func() context.Context) answer {
+func (g *callbackGet) wait(external contextFunc) answer {
 	select {
 	case <-g.done:
 		return g.answer
 	default:
 	}
-	ctx := external()
+	ctx := external(time.Time{})
 	select {
 	case <-g.done:
 		return g.answer

@@ -123,7 +123,10 @@ func (key *fleetKey) open(id SessionID, record []byte) (*Session, RecordHeader, 
 	if err != nil {
 		return nil, header, err
 	}
-	plaintext, err := key.aead(id).Open(nil, nil, record[length:], record[:length])
+	memory := plaintexts.Get().(*[]byte)
+	defer plaintexts.Put(memory)
+	*memory = slices.Grow((*memory)[:0], len(record)-length)
+	plaintext, err := key.aead(id).Open(*memory, nil, record[length:], record[:length])
 	if err != nil {
 		return nil, header, fmt.Errorf("%w: damaged, or of another session or fleet key", errRecord)
 	}

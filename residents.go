@@ -204,9 +204,13 @@ func (c *internalCache) verified(session *Session, since moment) bool {
 		return false
 	}
 	tag := session.residence.tag
-	c.residents.add(tag, placeOf(fingerprint, at)) // it is not there if the session is older than the binding to the store
 	cell := s.cells.at(at)
-	if data := cell.data(); data.residence.tag == tag && !c.residents.notedSince(tag, since) {
+	data := cell.data()
+	if data.residence == (residence{tag: tag, epoch: since.epoch}) {
+		return true // the latter is known already
+	}
+	c.residents.add(tag, placeOf(fingerprint, at)) // it is not there if the session is older than the binding to the store
+	if data.residence.tag == tag && !c.residents.notedSince(tag, since) {
 		data.residence.epoch = since.epoch
 		cell.store(&data)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 	"unique"
@@ -24,6 +23,7 @@ type Session struct {
 	sessionData
 	profile   *profile
 	madeUnder *fleetKey // what has made the ID; nil if it is not known
+	storeKey  StoreKey  // under it, zero if it is not known
 }
 
 // sessionData is a session without its profile. It holds no pointer, so that it may lie where the garbage collector does
@@ -92,6 +92,14 @@ type traits struct {
 }
 
 var noChain = unique.Make("")
+
+// chainHandle returns the handle of an encoded chain.
+func chainHandle(chain []byte) unique.Handle[string] {
+	if len(chain) == 0 {
+		return noChain // as most have none
+	}
+	return unique.Make(string(chain))
+}
 
 // A Lineage is all sessions that descend from one full handshake by resumption. No session outlives it.
 type Lineage struct {
@@ -282,7 +290,7 @@ func newProfile(p *SessionParams) (*profile, error) {
 		context:    string(p.Context),
 		serverName: canonicalServerName(p.ServerName),
 		alpn:       p.ALPN,
-		chain:      unique.Make(string(chain)),
+		chain:      chainHandle(chain),
 		appData:    string(appData),
 		opaque:     string(p.Opaque),
 		captured:   p.captured,
@@ -293,8 +301,7 @@ func newProfile(p *SessionParams) (*profile, error) {
 func (t *traits) describes(p *SessionParams) bool {
 	return t.scope == p.Scope && t.context == string(p.Context) && t.serverName == p.ServerName && t.alpn == p.ALPN &&
 		t.opaque == string(p.Opaque) && t.captured == p.captured &&
-		slices.EqualFunc(decodeVectors24(t.chain.Value()), p.PeerCertificates, bytes.Equal) &&
-		slices.EqualFunc(decodeVectors16(t.appData), p.ApplicationData, bytes.Equal)
+		isEncodingOf(t.chain.Value(), 3, p.PeerCertificates) && isEncodingOf(t.appData, 2, p.ApplicationData)
 }
 
 // ID returns the session ID.

@@ -33,13 +33,13 @@ func (w *writeBehind) get(key StoreKey) (queuedGet, error) {
 }
 
 // wait returns it. external makes a context, if there is something to wait for.
-func (g *queuedGet) wait(external func() context.Context) (stored, error) {
+func (g *queuedGet) wait(external contextFunc) (stored, error) {
 	if g.lookup == nil {
 		return stored{session: g.session}, nil
 	}
 	ctx := context.Background()
 	if g.lookup.call.Err() == nil {
-		ctx = external()
+		ctx = external(g.lookup.call.deadline)
 	}
 	got, err := g.lookup.call.wait(ctx)
 

@@ -158,6 +158,9 @@ func (c *rawConn) handshake(l *Listener) (net.Conn, error) {
 		return c.handshakeNative(l.cache)
 	}
 	if err != nil {
+		if c.connection != nil {
+			c.connection.Release()
+		}
 		return nil, err
 	}
 	c.establish()

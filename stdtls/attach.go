@@ -30,6 +30,7 @@
 package stdtls
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -104,7 +105,8 @@ func isAttached(config *tls.Config) bool {
 
 // A Tracker is a connection below TLS that follows its server connection from the handshake to the end. If the
 // [net.Conn] given to [tls.Server] is a Tracker, Track is called once the ClientHello is read, and it is the Tracker
-// that must then call [reprise.Connection.Complete] when the handshake is complete, and [reprise.Connection.End].
+// that must then call [reprise.Connection.Complete] when the handshake is complete, and [reprise.Connection.End], or
+// [reprise.Connection.Release] when it has failed, with which lookups end then: not with the context of the handshake.
 // Otherwise the binding calls Complete itself, earlier and knowing less, and nobody calls End.
 //
 // Track is not called for a connection that goes on without sessions.
@@ -183,11 +185,15 @@ func (a *attachment) bind(config *tls.Config, hello *tls.ClientHelloInfo) error 
 	if hasHooks(config) {
 		return errForeignHooks
 	}
-	connection, err := a.cache.Accept(hello.Context(), connectionInfo(config, hello))
+	tracker, isTracked := hello.Conn.(Tracker)
+	ctx := hello.Context()
+	if isTracked {
+		ctx = context.Background() // to heed the other one costs 2 µs, and it ends after the handshake anyway
+	}
+	connection, err := a.cache.Accept(ctx, connectionInfo(config, hello))
 	if err != nil {
 		return err
 	}
-	tracker, isTracked := hello.Conn.(Tracker)
 	taker, _ := hello.Conn.(Taker)
 	h := &handshake{
 		connection:         connection,
