@@ -1,15 +1,17 @@
 package reprise
 
-// An expiryOrder is a heap of the cells of one part of a shard: the first to expire on top, the one that entered
-// earlier among equals. Each entry has four below it, which are together in the processor's cache.
-type expiryOrder []orderEntry
-
-const entriesBelow = 4
+// An expiryOrder is the cells of one part of a shard, the first to expire first, the one that entered earlier among equals. Sessions
+// nearly always expire in the order in which they enter, since their timeouts are the same: those that do lie in a queue, whose both
+// ends are in the processor's cache, and the others in a heap.
+type expiryOrder struct {
+	queue expiryQueue
+	heap  expiryHeap
+}
 
 type orderEntry struct {
 	expiry milliseconds
 	serial uint32 // order of entry; wraps around
-	slot   slot
+	slot   slot   // noSlot: the entry was removed from a queue
 }
 
 // before tells whether e goes before f. Serials are compared across their wrap-around: two entries that expire in the
@@ -21,29 +23,128 @@ func (e orderEntry) before(f orderEntry) bool {
 	return int32(e.serial-f.serial) < 0
 }
 
-// push and the other methods keep the rank of each cell, which is its place in the heap.
+// A rank is where the entry of a cell is: its place in the heap, or its position in the queue and this bit.
+const rankInQueue = 1 << 31
+
+// first returns the first entry, if there is one.
+func (o *expiryOrder) first() (first orderEntry, ok bool) {
+	switch {
+	case o.queue.isEmpty() && len(o.heap) == 0:
+		return orderEntry{}, false
+	case o.queue.isEmpty() || len(o.heap) > 0 && o.heap[0].before(*o.queue.at(o.queue.head)):
+		return o.heap[0], true
+	}
+	return *o.queue.at(o.queue.head), true
+}
+
+// entry returns the entry of a slot.
+func (o *expiryOrder) entry(c *cells, s slot) orderEntry {
+	rank := *c.rank(s)
+	if rank&rankInQueue != 0 {
+		return *o.queue.at(rank)
+	}
+	return o.heap[rank]
+}
+
 func (o *expiryOrder) push(c *cells, e orderEntry) {
-	*o = append(*o, e)
-	o.up(c, len(*o)-1)
+	if !o.queue.push(c, e) {
+		o.heap.push(c, e)
+	}
 }
 
 // remove takes out the entry of a slot.
 func (o *expiryOrder) remove(c *cells, s slot) {
-	h := *o
 	rank := *c.rank(s)
-	last := len(h) - 1
-	moved := h[last]
-	*o = h[:last]
-	if int(rank) == last {
+	if rank&rankInQueue != 0 {
+		o.queue.remove(rank)
 		return
 	}
-	h[rank] = moved
-	if !o.down(c, int(rank)) {
-		o.up(c, int(rank))
+	o.heap.remove(c, int(rank))
+}
+
+// An expiryQueue is entries in their order, in a ring. Positions count up and wrap around. An entry that is removed from between others stays,
+// with noSlot, until it is the first or the ring is full.
+type expiryQueue struct {
+	ring       []orderEntry // its length is a power of two, or 0
+	head, tail uint32       // positions of the first entry and behind the last one
+	live       int          // entries with a slot
+}
+
+func (q *expiryQueue) at(position uint32) *orderEntry { return &q.ring[int(position)&(len(q.ring)-1)] }
+
+func (q *expiryQueue) isEmpty() bool { return q.live == 0 }
+
+func (q *expiryQueue) length() int { return int(q.tail - q.head) }
+
+// push adds an entry behind the last one, and reports false if it belongs before that.
+func (q *expiryQueue) push(c *cells, e orderEntry) bool {
+	if !q.isEmpty() && e.before(*q.at(q.tail - 1)) {
+		return false
+	}
+	if q.length() == len(q.ring) {
+		q.makeRoom(c)
+	}
+	q.put(c, e)
+	return true
+}
+
+func (q *expiryQueue) put(c *cells, e orderEntry) {
+	*q.at(q.tail) = e
+	*c.rank(e.slot) = q.tail | rankInQueue
+	q.tail++
+	q.live++
+}
+
+// makeRoom moves the entries together, into a ring of twice the length if more than half of them are live.
+func (q *expiryQueue) makeRoom(c *cells) {
+	old := *q
+	*q = expiryQueue{ring: make([]orderEntry, max(len(old.ring), 4))}
+	if 2*old.live > len(old.ring) {
+		q.ring = make([]orderEntry, 2*len(old.ring))
+	}
+	for i := range old.length() {
+		if e := *old.at(old.head + uint32(i)); e.slot != noSlot {
+			q.put(c, e)
+		}
 	}
 }
 
-func (o *expiryOrder) up(c *cells, i int) {
+// remove takes out the entry at a position.
+func (q *expiryQueue) remove(position uint32) {
+	q.at(position).slot = noSlot
+	q.live--
+	for q.length() > 0 && q.at(q.head).slot == noSlot {
+		q.head++
+	}
+}
+
+// An expiryHeap is entries with the first on top. Each has four below it, which are together in the processor's cache.
+type expiryHeap []orderEntry
+
+const entriesBelow = 4
+
+// push and the other methods keep the rank of each cell, which is its place in the heap.
+func (o *expiryHeap) push(c *cells, e orderEntry) {
+	*o = append(*o, e)
+	o.up(c, len(*o)-1)
+}
+
+// remove takes out the entry in a place.
+func (o *expiryHeap) remove(c *cells, i int) {
+	h := *o
+	last := len(h) - 1
+	moved := h[last]
+	*o = h[:last]
+	if i == last {
+		return
+	}
+	h[i] = moved
+	if !o.down(c, i) {
+		o.up(c, i)
+	}
+}
+
+func (o *expiryHeap) up(c *cells, i int) {
 	h := *o
 	e := h[i]
 	for i > 0 {
@@ -57,7 +158,7 @@ func (o *expiryOrder) up(c *cells, i int) {
 	h.set(c, i, e)
 }
 
-func (o *expiryOrder) down(c *cells, i int) (moved bool) {
+func (o *expiryHeap) down(c *cells, i int) (moved bool) {
 	h := *o
 	e := h[i]
 	start := i
@@ -81,7 +182,7 @@ func (o *expiryOrder) down(c *cells, i int) (moved bool) {
 	return i != start
 }
 
-func (o expiryOrder) set(c *cells, i int, e orderEntry) {
+func (o expiryHeap) set(c *cells, i int, e orderEntry) {
 	o[i] = e
 	*c.rank(e.slot) = uint32(i)
 }

@@ -277,11 +277,8 @@ func (c *internalCache) first(p part) (found *shard, in part, first orderEntry) 
 func (c *internalCache) removeTop(s *shard, p part, expected orderEntry, why Removal) (session *Session, removed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.order[p]) == 0 {
-		return nil, false
-	}
-	top := s.order[p][0]
-	if top.expiry != expected.expiry || top.serial != expected.serial {
+	top, ok := s.order[p].first()
+	if !ok || top.expiry != expected.expiry || top.serial != expected.serial {
 		return nil, false
 	}
 	return c.removeAt(s, top.slot, why), true

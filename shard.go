@@ -90,7 +90,7 @@ func (s *shard) loadCell(cell *cell, dst *Session) {
 // entry returns a cell's entry in the order of its part.
 func (s *shard) entry(at slot) orderEntry {
 	cell := s.cells.at(at)
-	return s.order[cell.part()][*s.cells.rank(at)]
+	return s.order[cell.part()].entry(&s.cells, at)
 }
 
 func (s *shard) addOrder(e orderEntry) {
@@ -109,9 +109,9 @@ func (s *shard) takeOrder(at slot) orderEntry {
 
 // publish shows the top of an order to those who look without the lock.
 func (s *shard) publish(p part) {
-	top := orderEntry{expiry: noExpiry}
-	if len(s.order[p]) > 0 {
-		top = s.order[p][0]
+	top, ok := s.order[p].first()
+	if !ok {
+		top.expiry = noExpiry
 	}
 	s.first[p].expiry.Store(int64(top.expiry))
 	s.first[p].serial.Store(top.serial)
