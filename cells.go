@@ -23,6 +23,8 @@ type cell struct {
 const (
 	idWord     = int(unsafe.Offsetof(sessionData{}.id) / 8)
 	lengthWord = idWord + MaxSessionIDLength/8
+
+	tagWord = int(unsafe.Offsetof(sessionData{}.residence)+unsafe.Offsetof(residence{}.tag)) / 8
 )
 
 // words returns the memory of a session's data, but for the length of its ID.

@@ -78,6 +78,27 @@ func (x *index) search(fingerprint uint64, c *cells, id *SessionID) (slot, *cell
 	return noSlot, nil
 }
 
+// findBy returns the slot of a fingerprint that f says yes to, noSlot if there is none.
+func (x *index) findBy(fingerprint uint64, f func(slot) bool) slot {
+	buckets := x.buckets()
+	pattern := patternOf(fingerprint)
+	n := home(fingerprint, buckets)
+	for range buckets {
+		b := &buckets[n]
+		for matches := b.matches(pattern); matches != 0; matches &= matches - 1 {
+			i := placeIn(matches)
+			if s := slot(b.slots[i].Load()); b.tag(i) != 0 && f(s) {
+				return s
+			}
+		}
+		if b.overflow() == 0 {
+			break
+		}
+		n = next(n, buckets)
+	}
+	return noSlot
+}
+
 const (
 	ones = 0x0001_0001_0001_0001
 	tops = 0x8000_8000_8000_8000

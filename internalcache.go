@@ -60,6 +60,7 @@ func (as *announcements) take(of slot) *announcement {
 func newInternalCache(limit int) *internalCache {
 	c := &internalCache{seed: maphash.MakeSeed()}
 	c.limit.Store(int64(limit))
+	c.residents.init(c.tagAt)
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.seed = c.seed
@@ -82,9 +83,6 @@ func (c *internalCache) locate(id *SessionID) (*shard, uint64) {
 func fingerprintOf(seed maphash.Seed, id *SessionID) uint64 {
 	return maphash.Bytes(seed, id.bytes[:id.length])
 }
-
-// placeOf returns where the cell of a session lies.
-func placeOf(fingerprint uint64, at slot) place { return place{uint8(fingerprint % numShards), at} }
 
 // load reads the session id into dst and reports whether it is there. It does not allocate, and waits only if somebody
 // else holds the shard's lock. dst is of no use if it is not there.
@@ -202,15 +200,18 @@ func (c *internalCache) tryReserve(p part) bool {
 	if p == unconfirmed && !addBelow(&c.unconfirmed, unconfirmedLimit(limit)) {
 		return false
 	}
-	if limit != 0 && !addBelow(&c.total, limit) {
+	if limit == 0 {
+		limit = mostSessions
+	}
+	if !addBelow(&c.total, limit) {
 		c.unconfirmed.Add(-int64(p))
 		return false
 	}
-	if limit == 0 {
-		c.total.Add(1)
-	}
 	return true
 }
+
+// mostSessions keeps places within a word: half a terabyte of sessions.
+const mostSessions = 1 << 31
 
 func addBelow(n *atomic.Int64, limit int64) bool {
 	for {

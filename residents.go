@@ -34,8 +34,9 @@ type moment struct {
 
 // residents finds the sessions of an internal cache by their records, for a store that tells of removals ([Notifier]), and
 // remembers the last notices, so that a lookup which began before one does not bring the session back. Without such a
-// store it does nothing. It costs about 30 bytes a session.
+// store it does nothing. It costs about 10 bytes a session.
 type residents struct {
+	tagAt   func(place) storeTag
 	tagOf   atomic.Pointer[func(*Session) storeTag] // nil: no store tells of removals
 	epoch   atomic.Uint32
 	notices atomic.Uint64
@@ -45,16 +46,25 @@ type residents struct {
 // A residentShard has a lock of its own, which is taken last.
 type residentShard struct {
 	mu     sync.Mutex
-	places map[storeTag]place
+	index  index    // of places by tag
 	recent []notice // the last ones; the oldest is at next
 	next   int
 	_      [64]byte // the next shard's lock in a cache line of its own
 }
 
-// A place is where a cell is.
-type place struct {
-	shard uint8
-	slot  slot
+// A place is where a cell is, of all shards: its slot and the number of its shard, in one word (see mostSessions).
+type place = slot
+
+// placeOf returns the place of the cell of a session.
+func placeOf(fingerprint uint64, at slot) place { return at*numShards | place(fingerprint%numShards) }
+
+// cellAt returns the shard and the slot of a place.
+func (c *internalCache) cellAt(p place) (*shard, slot) { return &c.shards[p%numShards], p / numShards }
+
+// tagAt returns the tag of the session whose cell is at a place.
+func (c *internalCache) tagAt(p place) storeTag {
+	s, at := c.cellAt(p)
+	return storeTag(s.cells.at(at).words[tagWord].Load())
 }
 
 // A notice is that the record of a tag was removed.
@@ -66,12 +76,21 @@ type notice struct {
 // recentNotices is how many notices each shard remembers: together, those of a second or more in a busy fleet.
 const recentNotices = 1024
 
+// init makes the residents of a cache. tagAt returns the tag of the session whose cell is at a place.
+func (r *residents) init(tagAt func(place) storeTag) {
+	r.tagAt = tagAt
+	for i := range r.shards {
+		r.shards[i].index.init()
+	}
+}
+
 // begin makes the residents known that enter from now on. tagOf returns the tag of a session's record, 0 if it has none.
 func (r *residents) begin(tagOf func(*Session) storeTag) {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
-		s.places = make(map[storeTag]place)
+		s.index = index{}
+		s.index.init()
 		s.recent = make([]notice, recentNotices)
 		s.mu.Unlock()
 	}
@@ -123,7 +142,9 @@ func (r *residents) add(tag storeTag, at place) {
 	s := r.shard(tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.places[tag] = at
+	if !s.has(tag, at) {
+		s.index.add(uint64(tag), at, r.fingerprintAt)
+	}
 }
 
 func (r *residents) remove(tag storeTag, at place) {
@@ -133,10 +154,18 @@ func (r *residents) remove(tag storeTag, at place) {
 	s := r.shard(tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.places[tag] == at {
-		delete(s.places, tag)
+	if s.has(tag, at) {
+		s.index.remove(uint64(tag), at, r.fingerprintAt)
 	}
 }
+
+// has tells whether the session of a tag is known to be at a place: not if it is older than the binding to the store.
+func (s *residentShard) has(tag storeTag, at place) bool {
+	return s.index.findBy(uint64(tag), func(p place) bool { return p == at }) != noSlot
+}
+
+// fingerprintAt returns what the index has a place by: tags are as good as random.
+func (r *residents) fingerprintAt(at place) uint64 { return uint64(r.tagAt(at)) }
 
 // note remembers a notice, and returns the place of its session if that is resident.
 func (r *residents) note(tag storeTag) (at place, resident bool) {
@@ -145,8 +174,8 @@ func (r *residents) note(tag storeTag) (at place, resident bool) {
 	defer s.mu.Unlock()
 	s.recent[s.next] = notice{tag, r.notices.Add(1)}
 	s.next = (s.next + 1) % len(s.recent)
-	at, resident = s.places[tag]
-	return at, resident
+	at = s.index.findBy(uint64(tag), func(p place) bool { return r.tagAt(p) == tag })
+	return at, at != noSlot
 }
 
 // notedSince reports whether there was a notice of the tag after the moment. It says yes too if that was too long ago to
@@ -178,19 +207,19 @@ func (c *internalCache) moment(id *SessionID) moment {
 // noted removes the session whose record another node has removed. It is nil if there is none, or if its announcer deals
 // with it. Sessions for single use stay, until they are offered: the store has the last word on them, and says that they were used.
 func (c *internalCache) noted(tag storeTag) *Session {
-	at, resident := c.residents.note(tag)
+	place, resident := c.residents.note(tag)
 	if !resident {
 		return nil
 	}
-	s := &c.shards[at.shard]
+	s, at := c.cellAt(place)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	data := s.cells.at(at.slot).data()
+	data := s.cells.at(at).data()
 	if data.residence.tag != tag || data.flags&flagSingleUse != 0 { // the former has left meanwhile
 		return nil
 	}
 	s.removals.add(fingerprintOf(c.seed, &data.id))
-	return c.removeAt(s, at.slot, RemovedElsewhere)
+	return c.removeAt(s, at, RemovedElsewhere)
 }
 
 // verified notes that a lookup which began at the moment has found the session's record, and reports whether the
@@ -209,8 +238,11 @@ func (c *internalCache) verified(session *Session, since moment) bool {
 	if data.residence == (residence{tag: tag, epoch: since.epoch}) {
 		return true // the latter is known already
 	}
+	if data.residence.tag != tag {
+		return true // it entered without a store that tells of removals, or under another fleet key: the store has the last word on it
+	}
 	c.residents.add(tag, placeOf(fingerprint, at)) // it is not there if the session is older than the binding to the store
-	if data.residence.tag == tag && !c.residents.notedSince(tag, since) {
+	if !c.residents.notedSince(tag, since) {
 		data.residence.epoch = since.epoch
 		cell.store(&data)
 	}

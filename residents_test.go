@@ -2,6 +2,8 @@ package reprise
 
 import (
 	"crypto/tls"
+	"encoding/binary"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -50,17 +52,21 @@ func TestNotedSessionIsNotAdopted(t *testing.T) {
 // TestPlaceOfAnotherSession: who leaves takes away no place but its own.
 func TestPlaceOfAnotherSession(t *testing.T) {
 	const tag = 7
-	c := newInternalCache(0)
-	c.residents.begin(func(*Session) storeTag { return tag })
-	first, second := place{1, 1}, place{1, 2}
-	c.residents.add(tag, first)
-	c.residents.add(tag, second)
-	c.residents.remove(tag, first)
-	if at, resident := c.residents.note(tag); !resident || at != second {
-		t.Errorf("place %v, %v; want %v", at, resident, second)
+	r := new(residents)
+	r.init(func(place) storeTag { return tag })
+	r.begin(func(*Session) storeTag { return tag })
+	const first, second = place(33), place(65)
+	r.add(tag, first)
+	r.add(tag, second)
+	r.add(tag, second) // is there already
+	for range 2 {
+		r.remove(tag, first)
+		if at, resident := r.note(tag); !resident || at != second {
+			t.Errorf("place %v, %v; want %v", at, resident, second)
+		}
 	}
-	c.residents.remove(tag, second)
-	if at, resident := c.residents.note(tag); resident {
+	r.remove(tag, second)
+	if at, resident := r.note(tag); resident {
 		t.Errorf("place %v after its session has left", at)
 	}
 }
@@ -70,6 +76,7 @@ func TestPlaceOfAnotherSession(t *testing.T) {
 func TestNotedSince(t *testing.T) {
 	const tag, other = numShards, 2 * numShards // of one shard
 	r := new(residents)
+	r.init(func(place) storeTag { return 0 })
 	r.begin(func(*Session) storeTag { return 0 })
 	now := func() moment { return moment{notices: r.notices.Load()} }
 	start := now()
@@ -116,4 +123,53 @@ func TestNotedSessionIsNotVerified(t *testing.T) {
 			t.Errorf("noted %v, and trusted %v", noted, noted)
 		}
 	}
+}
+
+// TestResidentsAreFound: a session is found by its tag from when it enters until it leaves, whatever else comes and goes.
+func TestResidentsAreFound(t *testing.T) {
+	c := newInternalCache(2000)
+	c.residents.begin(func(s *Session) storeTag { return storeTag(fingerprintOf(c.seed, &s.id)) | 1 })
+	c.residents.setFollowing(true)
+	gone := make(map[storeTag]bool)
+	noteGone := func(s *Session) { gone[s.residence.tag] = true }
+	for n := range 10_000 {
+		s := residentOfNumber(t, n)
+		c.reserve(confirmed, noteGone)
+		e := c.enter(s, confirmed, true)
+		c.settle(e.announcement, true)
+		if n%3 == 0 {
+			if removed, ok := c.remove(&residentOfNumber(t, rand.IntN(n+1)).id, RemovedExplicitly); ok {
+				noteGone(removed)
+			}
+		}
+	}
+	found := 0
+	for n := range 10_000 {
+		s := residentOfNumber(t, n)
+		tag := c.residents.ofNew(s).tag
+		if removed := c.noted(tag); (removed == nil) != gone[tag] || removed != nil && removed.id != s.id {
+			t.Fatalf("session %d: found %v, gone %v", n, removed, gone[tag])
+		} else if removed != nil {
+			found++
+		}
+		if c.noted(tag) != nil {
+			t.Fatalf("session %d is found again", n)
+		}
+	}
+	if found+len(gone) != 10_000 || found < 1000 || c.total.Load() != 0 {
+		t.Errorf("%d found, %d gone, %d left", found, len(gone), c.total.Load())
+	}
+}
+
+func residentOfNumber(t *testing.T, n int) *Session {
+	t.Helper()
+	id := SessionID{length: 4}
+	binary.BigEndian.PutUint32(id.bytes[:], uint32(n))
+	s, err := NewSession(SessionParams{
+		ID: id, Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256, Secret: make([]byte, 32), Created: time.Unix(1_800_000_000, 0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
