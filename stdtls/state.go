@@ -61,14 +61,14 @@ func (h *handshake) stateOf(s *reprise.Session) (*tls.SessionState, error) {
 }
 
 // contentOf returns the fields of s. It fails if crypto/tls encodes them in a way that is not known.
-func contentOf(s *reprise.Session) (*tlsstate.State, error) {
+func contentOf(s *reprise.Session) (tlsstate.State, error) {
 	if opaque := s.Opaque(); len(opaque) > 0 {
 		return parse(opaque)
 	}
 	if !isConvertible() {
-		return nil, errNotConvertible
+		return tlsstate.State{}, errNotConvertible
 	}
-	return &tlsstate.State{
+	return tlsstate.State{
 		Version:              s.Version(),
 		CipherSuite:          s.CipherSuite(),
 		CreatedAt:            uint64(s.Created().Unix()),
@@ -99,9 +99,9 @@ var isConvertible = tlsstate.Convertible
 
 var errNotConvertible = errors.New("stdtls: crypto/tls encodes its session states in a way that is not known")
 
-func parse(encoded []byte) (*tlsstate.State, error) {
+func parse(encoded []byte) (tlsstate.State, error) {
 	if !isConvertible() {
-		return nil, errNotConvertible
+		return tlsstate.State{}, errNotConvertible
 	}
 	return tlsstate.Parse(encoded)
 }

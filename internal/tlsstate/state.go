@@ -75,8 +75,8 @@ var (
 
 // Parse decodes what [tls.SessionState.Bytes] returns. The result shares memory with data. Whatever a State cannot
 // hold is an error, so that nothing is lost: [State.Marshal] gives back data.
-func Parse(data []byte) (*State, error) {
-	s := new(State)
+func Parse(data []byte) (State, error) {
+	var s State
 	r := cryptobyte.String(data)
 	if !r.ReadUint16(&s.Version) ||
 		!readChoice(&r, typeServer, typeClient, &s.Client) ||
@@ -90,7 +90,7 @@ func Parse(data []byte) (*State, error) {
 		!s.readVerifiedChains(&r) ||
 		!s.readTail(&r) ||
 		!r.Empty() {
-		return nil, errEncoding
+		return State{}, errEncoding
 	}
 	return s, nil
 }
