@@ -239,18 +239,18 @@ func (n *notices) setFollowing(follows bool) {
 // readPause is how far reads of notices lie apart at least.
 const readPause = 2 * time.Millisecond
 
-// A pacedConn lets some notices come together before it reads them. Redis sends each put and removal in the fleet at once, and to
-// wake up for each would cost ten times what it takes to look at it.
+// A pacedConn lets some notices come together before it reads on. Redis sends each put and removal in the fleet at once, and to
+// wake up for each would cost ten times what it takes to look at it. What comes alone is not delayed, and nobody wakes up if nothing comes.
 type pacedConn struct {
 	net.Conn
-	last time.Time
+	last time.Time // when Read returned
 }
 
 func (c *pacedConn) Read(p []byte) (int, error) {
-	if early := readPause - time.Since(c.last); early > 0 {
+	n, err := c.Conn.Read(p)
+	if early := readPause - time.Since(c.last); early > 0 && err == nil {
 		time.Sleep(early)
 	}
-	n, err := c.Conn.Read(p)
 	c.last = time.Now()
 	return n, err
 }
