@@ -33,6 +33,7 @@ type binding int
 const (
 	stateless    binding = iota // tickets of crypto/tls
 	attached                    // stdtls.Attach alone
+	bareHooks                   // a prototype
 	withListener                // package listen
 
 	withNativeListener // package listen with the engine of package native
@@ -60,6 +61,8 @@ var kinds = []kind{
 	{name: "listen", bind: withListener},
 	{name: "listen, embedded", bind: withListener, store: embeddedStore},
 	{name: "listen, Redis", bind: withListener, store: redisStore},
+	{name: "prototype", bind: bareHooks},
+	{name: "prototype, SET", bind: bareHooks, store: redisStore},
 	{name: "listen, embedded read", bind: withListener, store: embeddedStore, bypass: true},
 	{name: "listen, Redis read", bind: withListener, store: redisStore, bypass: true},
 }

@@ -43,7 +43,7 @@ func (c caseResult) target() string {
 // verdict says whether a server meets the target. Those that read the store have none.
 func (c caseResult) verdict(s serverResult) string {
 	switch {
-	case c.Limit == 0 || s.bypass || s.isStateless():
+	case c.Limit == 0 || s.bypass || !s.hasCache():
 		return ""
 	case s.Ratio.Median <= c.Limit:
 		return "met"
@@ -52,7 +52,8 @@ func (c caseResult) verdict(s serverResult) string {
 	}
 }
 
-func (s serverResult) isStateless() bool {
+// hasCache tells whether the server's sessions lie in a cache of package reprise.
+func (s serverResult) hasCache() bool {
 	k, _ := kindOf(s.Server)
-	return k.bind == stateless
+	return k.bind != stateless && k.bind != bareHooks
 }

@@ -133,10 +133,14 @@ func newServer(setup serverSetup) (*server, error) {
 	s := &server{closesFirst: setup.ClosesFirst, writesLast: k.writesLast, isPlain: k.isPlain()}
 	s.grown = sync.NewCond(&s.mu)
 	var cache *reprise.Cache
-	if k.bind != stateless && !k.isPlain() {
-		if cache, err = s.newCache(k, setup); err != nil {
-			return nil, err
-		}
+	switch {
+	case k.bind == bareHooks:
+		err = newPrototype(config, setup.Redis)
+	case k.bind != stateless && !k.isPlain():
+		cache, err = s.newCache(k, setup)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if s.listener, err = k.listen(config, cache); err != nil {
 		return nil, err
