@@ -541,3 +541,20 @@ func TestNewSessionOfAnIDThatIsThere(t *testing.T) {
 	}
 	s.expectRemoved(removal{first.ID(), reprise.RemovedReplaced, true})
 }
+
+// TestLookupIntoDoesNotAllocate, whether or not the session is there.
+func TestLookupIntoDoesNotAllocate(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	there, gone := s.full(), s.full()
+	s.Remove(gone)
+	var into reprise.Session
+	for id, want := range map[reprise.SessionID]bool{there.ID(): true, gone.ID(): false} {
+		if n := testing.AllocsPerRun(100, func() {
+			if s.LookupInto(id, &into) != want {
+				t.Fatalf("found %v, want %v", !want, want)
+			}
+		}); n > 0 {
+			t.Errorf("found %v: %v allocations", want, n)
+		}
+	}
+}

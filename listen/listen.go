@@ -253,7 +253,7 @@ func (l *Listener) handshake(inner net.Conn) {
 	if err != nil {
 		c.Close()
 		l.failed.Add(1)
-		l.options.Logger.Debug("listen: handshake failed", "remote", inner.RemoteAddr(), "error", err)
+		l.options.Logger.Debug("listen: handshake failed", "remote", inner.RemoteAddr().String(), "error", err)
 		return
 	}
 	l.completed.Add(1)

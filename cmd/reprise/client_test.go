@@ -8,7 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,15 +21,75 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/reprise-tls/reprise/cmd/reprise/internal/certs"
+	"github.com/reprise-tls/reprise/internal/tlsstate"
 )
 
-// A client keeps its sessions between connections.
-type client struct{ sessions tls.ClientSessionCache }
+// A client keeps its sessions between connections, and remembers all that it ever had.
+type client struct {
+	tls.ClientSessionCache
+
+	mu  sync.Mutex
+	had []heldSession
+}
+
+// A heldSession is what nobody else may know of a session.
+type heldSession struct{ id, secret []byte }
+
+// Put implements [tls.ClientSessionCache].
+func (c *client) Put(key string, cs *tls.ClientSessionState) {
+	c.ClientSessionCache.Put(key, cs)
+	if cs == nil {
+		return
+	}
+	id, state, err := cs.ResumptionState()
+	if err != nil {
+		return
+	}
+	encoded, err := state.Bytes()
+	if err != nil {
+		return
+	}
+	parsed, err := tlsstate.Parse(encoded)
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.had = append(c.had, heldSession{id, parsed.Secret})
+}
+
+// cmdClean looks for sessions of the clients in a server's log.
+func cmdClean(ts *testscript.TestScript, _ bool, args []string) {
+	log := strings.ToLower(of(ts).server(ts, args[0]).log.String())
+	held := 0
+	for _, c := range of(ts).clients {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, s := range c.had {
+			held++
+			for _, part := range [][]byte{s.id, s.secret, s.id[:16], s.secret[:16]} {
+				for _, shown := range []string{
+					hex.EncodeToString(part), string(part), fmt.Sprint(part), fmt.Sprintf("%q", part),
+					strings.TrimRight(base64.StdEncoding.EncodeToString(part), "="),
+				} {
+					if strings.Contains(log, strings.ToLower(strings.Trim(shown, "[]"))) {
+						ts.Fatalf("the log has %q of a session:\n%s", shown, log)
+					}
+				}
+			}
+		}
+	}
+	if held == 0 {
+		ts.Fatalf("no client has had a session")
+	}
+}
 
 // A connectionOf is how a client connects.
 type connectionOf struct {
@@ -38,6 +101,7 @@ type connectionOf struct {
 	cert       string
 	http1      bool
 	raw        string
+	listener   int
 }
 
 // cmdGet makes a connection of a client and prints the answer.
@@ -52,11 +116,12 @@ func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
 	flags.StringVar(&c.cert, "cert", "", "folder with a client certificate")
 	flags.BoolVar(&c.http1, "http1", false, "HTTP/1.1 only")
 	times := flags.Int("n", 1, "how many times")
+	flags.IntVar(&c.listener, "listener", 0, "number of the address that the server listens on")
 	flags.StringVar(&c.raw, "raw", "", "send this instead of a request, then nothing more")
 	ts.Check(flags.Parse(args[1:]))
 
 	for range *times {
-		answer, err := c.get(of(ts), of(ts).server(ts, args[0]).addr, ts.MkAbs)
+		answer, err := c.get(of(ts), of(ts).server(ts, args[0]).addrs[c.listener], ts.MkAbs)
 		fmt.Fprint(ts.Stdout(), answer)
 		if neg && err == nil {
 			ts.Fatalf("the server answered: %s", answer)
@@ -96,12 +161,12 @@ func (c connectionOf) get(w *world, addr string, abs func(string) string) (strin
 
 func (c connectionOf) config(w *world, abs func(string) string) (*tls.Config, error) {
 	if w.clients[c.client] == nil {
-		w.clients[c.client] = &client{tls.NewLRUClientSessionCache(0)}
+		w.clients[c.client] = &client{ClientSessionCache: tls.NewLRUClientSessionCache(0)}
 	}
 	config := &tls.Config{
 		InsecureSkipVerify: true,
 		ServerName:         c.serverName,
-		ClientSessionCache: w.clients[c.client].sessions,
+		ClientSessionCache: w.clients[c.client],
 		MaxVersion:         map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[c.maxVersion],
 	}
 	if c.shown != "" {
@@ -137,9 +202,37 @@ func exchange(addr string, config *tls.Config, sent string) (string, error) {
 }
 
 func cmdOpen(ts *testscript.TestScript, _ bool, args []string) {
-	conn, err := tls.Dial("tcp", of(ts).server(ts, args[0]).addr, &tls.Config{InsecureSkipVerify: true})
+	conn, err := tls.Dial("tcp", of(ts).server(ts, args[0]).addrs[0], &tls.Config{InsecureSkipVerify: true})
 	ts.Check(err)
 	ts.Defer(func() { _ = conn.Close() })
+}
+
+// cmdHang makes a connection that the server has to end.
+func cmdHang(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := net.Dial("tcp", of(ts).server(ts, args[0]).addrs[0])
+	ts.Check(err)
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		ts.Fatalf("the server waits for a handshake: %v", err)
+	}
+}
+
+// cmdSilent accepts connections, and that is all.
+func cmdSilent(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			ts.Defer(func() { _ = conn.Close() })
+		}
+	}()
 }
 
 func cmdCert(ts *testscript.TestScript, _ bool, args []string) {

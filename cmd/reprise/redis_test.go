@@ -5,14 +5,22 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// condition tells whether there is a Redis server. With CI set it is an error that there is none.
+// condition tells whether a program is there, which with CI set it must be, or IPv6.
 func condition(name string) (bool, error) {
 	program, ok := map[string]string{"redis": "redis-server", "openssl": "openssl"}[name]
+	if name == "ipv6" {
+		l, err := net.Listen("tcp", "[::1]:0")
+		if err == nil {
+			_ = l.Close()
+		}
+		return err == nil, nil
+	}
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
@@ -25,8 +33,14 @@ func condition(name string) (bool, error) {
 
 func cmdRedis(ts *testscript.TestScript, _ bool, args []string) {
 	redis := of(ts).redis
-	if args[0] == "-stop" {
+	switch args[0] {
+	case "-stop":
 		stop(redis[args[1]])
+		return
+	case "-pause":
+		paused := redis[args[1]].Process
+		ts.Check(paused.Signal(syscall.SIGSTOP))
+		time.AfterFunc(500*time.Millisecond, func() { _ = paused.Signal(syscall.SIGCONT) })
 		return
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

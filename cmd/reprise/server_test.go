@@ -51,7 +51,7 @@ type server struct {
 	cmd   *exec.Cmd
 	log   lockedBuffer
 	admin *http.Client
-	addr  string
+	addrs []string
 	ended chan struct{}
 }
 
@@ -63,7 +63,12 @@ func (w *world) server(ts *testscript.TestScript, name string) *server {
 	return s
 }
 
-func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
+func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
+	cmdStart(ts, neg, args)
+	of(ts).server(ts, args[0]).awaitReady(ts)
+}
+
+func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	name, flags := args[0], args[1:]
 	if !slices.Contains(flags, "--state-dir") {
 		flags = append(flags, "--state-dir", name)
@@ -89,7 +94,6 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	go func() { _ = s.cmd.Wait(); close(s.ended) }()
 	ts.Defer(func() { _ = s.cmd.Process.Kill(); <-s.ended })
 	of(ts).servers[name] = s
-	s.awaitReady(ts)
 }
 
 // awaitReady waits until the server shows its status.
@@ -98,7 +102,7 @@ func (s *server) awaitReady(ts *testscript.TestScript) {
 		var status struct{ Listen []string }
 		if body, code, err := s.ask("GET", "/_status"); err == nil && code == http.StatusOK {
 			ts.Check(json.Unmarshal(body, &status))
-			s.addr = status.Listen[0]
+			s.addrs = status.Listen
 			return
 		}
 		select {
@@ -136,7 +140,7 @@ func (s *server) ask(method, path string) (body []byte, code int, err error) {
 }
 
 func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
 	ts.Check(of(ts).server(ts, args[1]).cmd.Process.Signal(signals[args[0]]))
 }
 

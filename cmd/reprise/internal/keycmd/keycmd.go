@@ -50,7 +50,7 @@ func (c *New) Run(out io.Writer) error {
 			"to add a new key to it use 'reprise key rotate %s'; servers that lose their key lose their sessions", c.File)
 	}
 	if err != nil {
-		return hint.With(err, "the folder must exist, and this user must be allowed to write there")
+		return hint.With(err, "the folder must exist, have room, and this user must be allowed to write there")
 	}
 	return show(out, c.File)
 }

@@ -165,7 +165,7 @@ func (s *server) see(conn net.Conn) {
 	version := tls.VersionName(state.Version)
 	s.metrics.Handshake(info, version)
 	if s.log.Enabled(context.Background(), slog.LevelDebug) { // a name takes some hashing
-		s.log.Debug("connection", "remote", conn.RemoteAddr(), "version", version, "server_name", state.ServerName,
+		s.log.Debug("connection", "remote", conn.RemoteAddr().String(), "version", version, "server_name", state.ServerName,
 			"reason", info.Reason.String(), "session", s.nameOf(info.Session))
 	}
 }

@@ -47,6 +47,8 @@ type server struct {
 // Run serves until SIGTERM or SIGINT, and returns nil then; a second signal ends the process. The settings must have
 // been checked. To out it writes how to try the server.
 func Run(settings *config.Serve, version string, out io.Writer) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	s := &server{
 		settings: settings,
 		version:  version,
@@ -62,22 +64,71 @@ func Run(settings *config.Serve, version string, out io.Writer) error {
 	}
 	defer adminSocket.Close()
 	s.adminAddr = adminSocket.Addr().String()
-	closeCache, err := s.openCache()
+	closeCache, err := s.open(signals)
+	if errors.Is(err, errStopped) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer closeCache()
-	if err := s.listen(); err != nil {
-		return err
-	}
-
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s.begin(ctx, adminSocket)
 	s.greet(out)
 	return s.wait(signals)
+}
+
+// errStopped: the server is to stop before it serves.
+var errStopped = errors.New("stopped")
+
+// open opens the cache with its store, and the sockets. That may take seconds, if the store does not answer, in which signals are heeded.
+func (s *server) open(signals chan os.Signal) (closeCache func(), err error) {
+	opened := make(chan func(), 1)
+	failed := make(chan error, 1)
+	go func() {
+		closeCache, err := s.openAll()
+		if err != nil {
+			failed <- err
+			return
+		}
+		opened <- closeCache
+	}()
+	slow := time.NewTimer(time.Second)
+	defer slow.Stop()
+	reload := false
+	for {
+		select {
+		case err := <-failed:
+			return nil, err
+		case closeCache := <-opened:
+			if reload { // what was read may have changed since
+				select {
+				case signals <- syscall.SIGHUP:
+				default: // there are others, one of which does so or ends the server
+				}
+			}
+			return closeCache, nil
+		case <-slow.C:
+			s.log.Info("opening the store", "store", s.settings.Store.URL.String())
+		case sig := <-signals:
+			if reload = reload || sig == syscall.SIGHUP; sig != syscall.SIGHUP {
+				s.log.Info("stopping", "signal", sig.String())
+				return nil, errStopped
+			}
+		}
+	}
+}
+
+func (s *server) openAll() (closeCache func(), err error) {
+	if closeCache, err = s.openCache(); err != nil {
+		return nil, err
+	}
+	if err = s.listen(); err != nil {
+		closeCache()
+		return nil, err
+	}
+	return closeCache, nil
 }
 
 // listenAdmin opens the admin interface. Without one it returns a listener that nobody reaches.

@@ -99,7 +99,7 @@ func fleetKeys(settings *config.Store, log *slog.Logger) (*reprise.FleetKeys, er
 	keys, err := reprise.LoadFleetKeys(file)
 	if errors.Is(err, fs.ErrNotExist) && !settings.URL.Shared() {
 		if err := reprise.CreateFleetKeyFile(file); err != nil {
-			return nil, hint.With(err, "give a --fleet-key in a folder that exists and that this user can write to")
+			return nil, hint.With(err, "give a --fleet-key in a folder that exists, has room, and that this user can write to")
 		}
 		log.Info("made a fleet key", "file", file)
 		keys, err = reprise.LoadFleetKeys(file)
