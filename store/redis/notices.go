@@ -2,8 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/tls"
-	"net"
 	"sync"
 	"time"
 
@@ -110,13 +108,7 @@ func (s *Store) trackingOptions(address string, lose func()) rueidis.ClientOptio
 	o.DisableCache = false
 	o.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noCache{} }
 	o.ClientTrackingOptions = []string{"BCAST", "NOLOOP", "PREFIX", s.prefix}
-	o.DialCtxFn = func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-		conn, err := s.options.DialCtxFn(ctx, address, d, config)
-		if err != nil {
-			return nil, err
-		}
-		return &pacedConn{Conn: conn}, nil
-	}
+	o.DialCtxFn = s.target.dialer(s.unsafe, newPacedConn)
 	o.OnInvalidations = func(names []rueidis.RedisMessage) {
 		if names == nil { // the connection has ended, or all keys were flushed
 			lose()
@@ -234,25 +226,6 @@ func (n *notices) setFollowing(follows bool) {
 	for q := range n.queues {
 		q.add(reprise.Notice{Kind: kind})
 	}
-}
-
-// readPause is how far reads of notices lie apart at least.
-const readPause = 2 * time.Millisecond
-
-// A pacedConn lets some notices come together before it reads on. Redis sends each put and removal in the fleet at once, and to
-// wake up for each would cost ten times what it takes to look at it. What comes alone is not delayed, and nobody wakes up if nothing comes.
-type pacedConn struct {
-	net.Conn
-	last time.Time // when Read returned
-}
-
-func (c *pacedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if early := readPause - time.Since(c.last); early > 0 && err == nil {
-		time.Sleep(early)
-	}
-	c.last = time.Now()
-	return n, err
 }
 
 // noCache is the cache that rueidis demands for tracking: it holds nothing.

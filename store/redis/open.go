@@ -117,7 +117,7 @@ func clientOptions(t *target, options Options) rueidis.ClientOption {
 		Password:          t.password,
 		SelectDB:          t.database,
 		Dialer:            net.Dialer{Timeout: connectTimeout},
-		DialCtxFn:         t.dialer(options),
+		DialCtxFn:         t.dialer(options.Unsafe, nil),
 		ConnWriteTimeout:  silence,
 		ClientSetInfo:     rueidis.DisableClientSetInfo,
 		DisableCache:      true, // a record is read once
@@ -152,15 +152,16 @@ func clientOptions(t *target, options Options) rueidis.ClientOption {
 	return o
 }
 
-// dialer returns what connects to servers. It checks again: a cluster or a sentinel may name others than the URL does.
-func (t *target) dialer(options Options) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+// dialer returns what connects to servers. It checks again: a cluster or a sentinel may name others than the URL does. wrap, if not nil, is
+// called with the connection below TLS.
+func (t *target) dialer(unsafe bool, wrap func(net.Conn) net.Conn) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-		if !options.Unsafe && !slices.Contains(t.hosts, address) {
+		if !unsafe && !slices.Contains(t.hosts, address) {
 			if err := t.checkServer(address, t.password); err != nil {
 				return nil, err
 			}
 		}
-		conn, err := dial(ctx, address, d, config)
+		conn, err := dial(ctx, address, d, config, wrap)
 		if err != nil {
 			return nil, err
 		}
@@ -168,11 +169,29 @@ func (t *target) dialer(options Options) func(context.Context, string, *net.Dial
 	}
 }
 
-func dial(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-	if config == nil {
-		return d.DialContext(ctx, "tcp", address)
+func dial(ctx context.Context, address string, d *net.Dialer, config *tls.Config, wrap func(net.Conn) net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
 	}
-	return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", address)
+	if wrap != nil {
+		conn = wrap(conn)
+	}
+	if config == nil {
+		return conn, nil
+	}
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // mayPush tells which pushes the client expects: notices, and of sentinels the messages of their channels.

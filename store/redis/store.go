@@ -52,6 +52,7 @@ const DefaultPrefix = "reprise:"
 type Store struct {
 	target  *target
 	options rueidis.ClientOption
+	unsafe  bool // as in Options
 	prefix  string
 	noLife  uint64
 	client  atomic.Pointer[rueidis.Client] // nil until a server was reached
@@ -68,7 +69,7 @@ type Store struct {
 }
 
 func newStore(t *target, options Options) *Store {
-	s := &Store{target: t, options: clientOptions(t, options), prefix: options.Prefix, shards: make(map[string]*shard)}
+	s := &Store{target: t, options: clientOptions(t, options), unsafe: options.Unsafe, prefix: options.Prefix, shards: make(map[string]*shard)}
 	if s.prefix == "" {
 		s.prefix = DefaultPrefix
 	}
