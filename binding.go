@@ -178,6 +178,9 @@ func (b *StoreBinding) setCallbacks() error {
 		if old.newSession != nil || old.remove != nil || old.get != nil || old.take != nil {
 			return errors.New("reprise: the cache has callbacks already; bind the store first, or unset them")
 		}
+		if _, ok := b.store.(Notifier); ok {
+			c.internal.residents.begin(b.tagOf) // before a session is put
+		}
 		bound := *old
 		bound.newSession, bound.remove, bound.get, bound.take = b.announced, b.removed, b.get, b.take
 		bound.promise = b.TakePromise()

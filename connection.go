@@ -209,8 +209,7 @@ func (n *Connection) lookupContext() context.Context {
 	return n.external
 }
 
-// contextUntil is lookupContext as a [contextFunc]. A call that ends with the lookups of the handshake needs no other deadline, which
-// would cost a handshake 5 µs.
+// contextUntil is lookupContext as a [contextFunc]. A call that ends with the lookups of the handshake needs no deadline of its own.
 func (n *Connection) contextUntil(endsBy time.Time) context.Context {
 	const asGoodAsEqual = time.Millisecond
 	if n.external == nil && !endsBy.IsZero() && endsBy.Before(n.deadline.Add(asGoodAsEqual)) {

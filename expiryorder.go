@@ -23,7 +23,7 @@ func (e orderEntry) before(f orderEntry) bool {
 	return int32(e.serial-f.serial) < 0
 }
 
-// A rank is where the entry of a cell is: its place in the heap, or its position in the queue and this bit.
+// A rank is where the entry of a cell is: its place in the heap, or its position in the queue and this bit. What moves an entry sets it.
 const rankInQueue = 1 << 31
 
 // first returns the first entry, if there is one.
@@ -63,7 +63,7 @@ func (o *expiryOrder) remove(c *cells, s slot) {
 }
 
 // An expiryQueue is entries in their order, in a ring. Positions count up and wrap around. An entry that is removed from between others stays,
-// with noSlot, until it is the first or the ring is full.
+// with noSlot, until it is the first or the last, or the ring is full.
 type expiryQueue struct {
 	ring       []orderEntry // its length is a power of two, or 0
 	head, tail uint32       // positions of the first entry and behind the last one
@@ -95,12 +95,13 @@ func (q *expiryQueue) put(c *cells, e orderEntry) {
 	q.live++
 }
 
-// makeRoom moves the entries together, into a ring of twice the length if more than half of them are live.
+// makeRoom moves the entries together: into a ring of twice the length if more than half of them are live, else within the ring, which
+// overwrites none that was not moved yet.
 func (q *expiryQueue) makeRoom(c *cells) {
 	old := *q
-	*q = expiryQueue{ring: make([]orderEntry, max(len(old.ring), 4))}
-	if 2*old.live > len(old.ring) {
-		q.ring = make([]orderEntry, 2*len(old.ring))
+	q.tail, q.live = q.head, 0
+	if 2*old.live >= len(old.ring) {
+		q.ring = make([]orderEntry, max(2*len(old.ring), 4))
 	}
 	for i := range old.length() {
 		if e := *old.at(old.head + uint32(i)); e.slot != noSlot {
@@ -116,6 +117,9 @@ func (q *expiryQueue) remove(position uint32) {
 	for q.length() > 0 && q.at(q.head).slot == noSlot {
 		q.head++
 	}
+	for q.length() > 0 && q.at(q.tail-1).slot == noSlot { // or those to come would all go to the heap
+		q.tail--
+	}
 }
 
 // An expiryHeap is entries with the first on top. Each has four below it, which are together in the processor's cache.
@@ -123,29 +127,26 @@ type expiryHeap []orderEntry
 
 const entriesBelow = 4
 
-// push and the other methods keep the rank of each cell, which is its place in the heap.
-func (o *expiryHeap) push(c *cells, e orderEntry) {
-	*o = append(*o, e)
-	o.up(c, len(*o)-1)
+func (h *expiryHeap) push(c *cells, e orderEntry) {
+	*h = append(*h, e)
+	h.up(c, len(*h)-1)
 }
 
 // remove takes out the entry in a place.
-func (o *expiryHeap) remove(c *cells, i int) {
-	h := *o
-	last := len(h) - 1
-	moved := h[last]
-	*o = h[:last]
+func (h *expiryHeap) remove(c *cells, i int) {
+	last := len(*h) - 1
+	moved := (*h)[last]
+	*h = (*h)[:last]
 	if i == last {
 		return
 	}
-	h[i] = moved
-	if !o.down(c, i) {
-		o.up(c, i)
+	(*h)[i] = moved
+	if !h.down(c, i) {
+		h.up(c, i)
 	}
 }
 
-func (o *expiryHeap) up(c *cells, i int) {
-	h := *o
+func (h expiryHeap) up(c *cells, i int) {
 	e := h[i]
 	for i > 0 {
 		parent := (i - 1) / entriesBelow
@@ -158,8 +159,7 @@ func (o *expiryHeap) up(c *cells, i int) {
 	h.set(c, i, e)
 }
 
-func (o *expiryHeap) down(c *cells, i int) (moved bool) {
-	h := *o
+func (h expiryHeap) down(c *cells, i int) (moved bool) {
 	e := h[i]
 	start := i
 	for {
@@ -182,7 +182,7 @@ func (o *expiryHeap) down(c *cells, i int) (moved bool) {
 	return i != start
 }
 
-func (o expiryHeap) set(c *cells, i int, e orderEntry) {
-	o[i] = e
+func (h expiryHeap) set(c *cells, i int, e orderEntry) {
+	h[i] = e
 	*c.rank(e.slot) = uint32(i)
 }

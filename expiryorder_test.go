@@ -67,3 +67,24 @@ func compareOrder(e, f orderEntry) int {
 	}
 	return 1
 }
+
+// TestExpiryQueue: neither an entry that stays first nor one that was the last leaves the others a ring without end, or the heap.
+func TestExpiryQueue(t *testing.T) {
+	var c cells
+	c.init()
+	var o expiryOrder
+	first, passing, next := c.extend(), c.extend(), c.extend()
+	o.push(&c, orderEntry{expiry: 1, slot: first})
+	o.push(&c, orderEntry{expiry: 2, slot: passing})
+	for i := range 100_000 {
+		o.push(&c, orderEntry{expiry: milliseconds(3 + i), slot: next})
+		o.remove(&c, passing)
+		passing, next = next, passing
+	}
+	o.push(&c, orderEntry{expiry: 1e9, slot: next})
+	o.remove(&c, next)
+	o.push(&c, orderEntry{expiry: 1e6, slot: next})
+	if len(o.queue.ring) > 16 || len(o.heap) > 0 {
+		t.Errorf("a ring of %d, a heap of %d", len(o.queue.ring), len(o.heap))
+	}
+}

@@ -32,7 +32,10 @@ func newBuckets(n int) *[]bucket {
 	return &buckets
 }
 
-func (x *index) init() { x.table.Store(newBuckets(1)) }
+func (x *index) init() {
+	x.table.Store(newBuckets(1))
+	x.used = 0
+}
 
 func (x *index) buckets() []bucket { return *x.table.Load() }
 

@@ -200,7 +200,7 @@ func (c *internalCache) tryReserve(p part) bool {
 	if p == unconfirmed && !addBelow(&c.unconfirmed, unconfirmedLimit(limit)) {
 		return false
 	}
-	if limit == 0 {
+	if limit == 0 || limit > mostSessions {
 		limit = mostSessions
 	}
 	if !addBelow(&c.total, limit) {

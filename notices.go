@@ -13,7 +13,6 @@ type noticeCounts struct {
 // follow makes the cache follow a store that tells of removals, until ctx is done.
 func (b *StoreBinding) follow(ctx context.Context, store Notifier) {
 	residents := &b.cache.internal.residents
-	residents.begin(b.tagOf)
 	b.sweeping.Go(func() {
 		defer residents.setFollowing(false)
 		store.Notices(ctx, b.notice)

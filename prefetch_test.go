@@ -524,3 +524,32 @@ func TestStoreHangsAhead(t *testing.T) {
 		n.has(s)
 	})
 }
+
+// TestOneDeadlineForGetsAskedAhead: however long the store may take, a handshake waits for its gets as long as for one lookup.
+func TestOneDeadlineForGetsAskedAhead(t *testing.T) {
+	const patience = reprise.DefaultLookupTimeout
+	for _, readTimeout := range []time.Duration{patience / 4, patience, patience + time.Millisecond/2, 3 * patience} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &faultyStore{}
+			n := newNode(t, store, nil, reprise.StoreOptions{ReadTimeout: readTimeout})
+			sessions := []*reprise.Session{n.stored(), n.stored(), n.stored()}
+			f, release := hang()
+			defer release()
+			store.beforeCall(f, "get")
+			conn, err := n.Accept(t.Context(), anyInfo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			conn.Expect([]reprise.SessionID{sessions[0].ID(), sessions[1].ID(), sessions[2].ID()})
+			for _, s := range sessions {
+				if _, reason := conn.Lookup(s.ID().Bytes(), anyOffer); reason != reprise.StoreTimeout {
+					t.Errorf("reason %v, want %v", reason, reprise.StoreTimeout)
+				}
+			}
+			if waited := time.Since(began); waited > patience+time.Millisecond {
+				t.Errorf("waited for %v, with a read timeout of %v", waited, readTimeout)
+			}
+		})
+	}
+}

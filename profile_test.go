@@ -3,6 +3,7 @@ package reprise
 import (
 	"crypto/tls"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -68,6 +69,23 @@ func TestTagsOfAnotherKey(t *testing.T) {
 				header.ClientCertificate != key.recordTag(tagCertificate, s.leaf()) || header.Lineage != key.recordTag(tagLineage, s.lineage.id[:]) {
 				t.Error("a tag is that of another key")
 			}
+		}
+	}
+}
+
+// TestIsEncodingOf: bytes that fall together do not make other elements the same.
+func TestIsEncodingOf(t *testing.T) {
+	for _, prefix := range []int{2, 3} {
+		encoded, err := encodeVectors([][]byte{[]byte("ab"), []byte("c")}, prefix, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		boundary := append(make([]byte, prefix-1), 1)
+		if joined := slices.Concat([]byte("ab"), boundary, []byte("c")); isEncodingOf(string(encoded), prefix, [][]byte{joined}) {
+			t.Errorf("one element of %q is not two", joined)
+		}
+		if !isEncodingOf(string(encoded), prefix, [][]byte{[]byte("ab"), []byte("c")}) {
+			t.Error("an encoding is not known again")
 		}
 	}
 }

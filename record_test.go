@@ -311,3 +311,22 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+// TestNothingIsLeftOfPlaintexts: the memory that records are made and opened in holds nothing of a session afterwards.
+func TestNothingIsLeftOfPlaintexts(t *testing.T) {
+	key := RandomFleetKeys().keys[0]
+	s := newTestSession(t, recordParams(key.newID()))
+	record := key.seal(s, 0)
+	bad := bytes.Clone(record)
+	bad[len(bad)-1]++
+	for _, record := range [][]byte{record, bad} {
+		if _, _, err := key.open(s.id, record); (err != nil) != (&record[0] == &bad[0]) {
+			t.Fatal(err)
+		}
+		memory := plaintexts.Get().(*[]byte)
+		if whole := (*memory)[:cap(*memory)]; len(bytes.Trim(whole, "\x00")) > 0 {
+			t.Errorf("left: %x", whole)
+		}
+		plaintexts.Put(memory)
+	}
+}

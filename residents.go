@@ -89,7 +89,6 @@ func (r *residents) begin(tagOf func(*Session) storeTag) {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
-		s.index = index{}
 		s.index.init()
 		s.recent = make([]notice, recentNotices)
 		s.mu.Unlock()
@@ -236,10 +235,10 @@ func (c *internalCache) verified(session *Session, since moment) bool {
 	cell := s.cells.at(at)
 	data := cell.data()
 	if data.residence == (residence{tag: tag, epoch: since.epoch}) {
-		return true // the latter is known already
+		return true // that its record was in the store then is known already
 	}
 	if data.residence.tag != tag {
-		return true // it entered without a store that tells of removals, or under another fleet key: the store has the last word on it
+		return true // it entered without a store that tells of removals, or under another fleet key, whose records are others
 	}
 	c.residents.add(tag, placeOf(fingerprint, at)) // it is not there if the session is older than the binding to the store
 	if !c.residents.notedSince(tag, since) {

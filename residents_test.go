@@ -173,3 +173,54 @@ func residentOfNumber(t *testing.T, n int) *Session {
 	}
 	return s
 }
+
+// TestResidentsOfOneFingerprint: tags that the index can't tell from each other are told by their cells, and an empty place of it is none.
+func TestResidentsOfOneFingerprint(t *testing.T) {
+	tags := map[place]storeTag{33: 1<<40 | numShards, 65: 2<<40 | numShards}
+	r := new(residents)
+	r.init(func(p place) storeTag { return tags[p] })
+	r.begin(func(*Session) storeTag { return 0 })
+	for p, tag := range tags {
+		r.add(tag, p)
+	}
+	for p, tag := range tags {
+		if at, resident := r.note(tag); !resident || at != p {
+			t.Errorf("tag %#x at %v, %v; want %v", tag, at, resident, p)
+		}
+	}
+	r.remove(tags[33], 0)
+	if used := r.shard(tags[33]).index.used; used != 2 {
+		t.Errorf("%d places, want 2", used)
+	}
+}
+
+// TestVerifiedUnderAnotherTag: a session is not found by a tag that its cell does not have.
+func TestVerifiedUnderAnotherTag(t *testing.T) {
+	const tag, other = 7, 7 + numShards
+	c, session := followed(t, tag)
+	session.residence.tag = other
+	if !c.verified(session, c.moment(&session.id)) {
+		t.Fatal("the session is not resident")
+	}
+	if _, resident := c.residents.note(other); resident {
+		t.Error("found by another tag")
+	}
+	c.remove(&session.id, RemovedExplicitly)
+	for i := range c.residents.shards {
+		if used := c.residents.shards[i].index.used; used != 0 {
+			t.Errorf("%d places are left in the index", used)
+		}
+	}
+}
+
+// TestMostSessions: neither an unlimited cache nor one of a greater size holds more than places can tell apart.
+func TestMostSessions(t *testing.T) {
+	for _, limit := range []int64{0, mostSessions + 1} {
+		c := newInternalCache(0)
+		c.limit.Store(limit)
+		c.total.Store(mostSessions)
+		if c.tryReserve(confirmed) {
+			t.Errorf("size %d: room for one more", limit)
+		}
+	}
+}

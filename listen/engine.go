@@ -153,14 +153,16 @@ func (c *rawConn) handshake(l *Listener) (net.Conn, error) {
 		return c.handshakeNative(l.cache)
 	}
 	c.tls = tls.Server(c, config.attached)
+	defer func() {
+		if c.connection != nil && !c.is(established) { // a callback of the application may have panicked
+			c.connection.Release()
+		}
+	}()
 	err := c.tls.Handshake()
 	if c.choice.isNative() {
 		return c.handshakeNative(l.cache)
 	}
 	if err != nil {
-		if c.connection != nil {
-			c.connection.Release()
-		}
 		return nil, err
 	}
 	c.establish()

@@ -188,7 +188,7 @@ func (a *attachment) bind(config *tls.Config, hello *tls.ClientHelloInfo) error 
 	tracker, isTracked := hello.Conn.(Tracker)
 	ctx := hello.Context()
 	if isTracked {
-		ctx = context.Background() // to heed the other one costs 2 µs, and it ends after the handshake anyway
+		ctx = context.WithoutCancel(ctx) // to wait for its end, too, costs more than all else about a lookup's wait
 	}
 	connection, err := a.cache.Accept(ctx, connectionInfo(config, hello))
 	if err != nil {
