@@ -320,3 +320,21 @@ func TestStapledClientCertificate(t *testing.T) {
 		}
 	}
 }
+
+// TestNoExtendedMasterSecretWithClientCertificate: crypto/tls can't be made to abort the handshake then, as RFC 7627, section 5.3, wants it; the
+// session does not resume.
+func TestNoExtendedMasterSecretWithClientCertificate(t *testing.T) {
+	chain := newChainOf3(t, time.Time{})
+	config, cache := mutualConfig(t, chain.root.Pool()), mutualCache(t)
+	attach(t, config, cache)
+	addr := serve(t, config)
+	c := newClient(t, tls.VersionTLS12)
+	c.config.Certificates = []tls.Certificate{chain.certificate}
+	c.expect(addr, false)
+	h := hello{version: tls.VersionTLS12, serverName: "a.example", ticket: c.sessions.last(), noEMS: true}
+	if answer := h.send(t, addr); !isServerHello(answer) {
+		t.Errorf("answer %x", answer)
+	}
+	c.expect(addr, true)
+	expectOutcome(t, cache, reprise.Resumed, 1)
+}

@@ -124,6 +124,29 @@ func TestNilAndEmptyIdentity(t *testing.T) {
 	}
 }
 
+// TestNoPSKModeNoTicketExtension: a client that can't resume, without psk_dhe_ke in TLS 1.3 or the session_ticket extension in TLS 1.2, is
+// served, and no session is made for it: crypto/tls does not call WrapSession. A client of Go without a cache is one.
+func TestNoPSKModeNoTicketExtension(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, version uint16) {
+		cache := newCache(t, reprise.Options{})
+		made := 0
+		cache.SetNewCallback(func(*reprise.Cache, *reprise.Session) bool { made++; return true })
+		config := serverConfig(t)
+		attach(t, config, cache)
+		c := newClient(t, version)
+		c.config.ClientSessionCache = nil
+		addr := serve(t, config)
+		for range 2 {
+			if c.dial(addr).DidResume {
+				t.Error("resumed")
+			}
+		}
+		if stats := cache.Stats(); made != 0 || stats.Number != 0 || stats.Accept != 2 {
+			t.Errorf("%d sessions were made, %+v", made, stats)
+		}
+	})
+}
+
 func TestAtMostFiveIdentities(t *testing.T) {
 	cache := newCache(t, reprise.Options{})
 	external := newExternalCache(cache)
