@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,6 +70,69 @@ func TestKeysAndLifetimesInRedis(t *testing.T) {
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("Ping of a store that was closed returned no error")
 	}
+}
+
+// TestOneCommandEach: each operation is one command of Redis, besides what a take's script asks there, and two gets together are two.
+func TestOneCommandEach(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL(), redisstore.Options{})
+	awaitFollowing(t, s) // then it is connected
+	key, ctx := reprise.StoreKey{1}, t.Context()
+	for name, test := range map[string]struct {
+		call func() error
+		want string
+	}{
+		"put": {func() error { return s.Put(ctx, key, []byte("record"), time.Hour) }, "set"},
+		"get": {func() error { _, _, err := s.Get(ctx, key); return err }, "get"},
+		"two gets": {func() error {
+			s.GetBatch(ctx, []reprise.StoreKey{key, {2}}, func(int, []byte, error) {})
+			return nil
+		}, "get get"},
+		"take":              {func() error { _, _, err := s.Take(ctx, key); return err }, "getdel"},
+		"incarnated take":   {func() error { _, _, _, err := s.TakeIncarnated(ctx, key); return err }, "evalsha getdel"},
+		"delete":            {func() error { return s.Delete(ctx, key) }, "del"},
+		"delete of nothing": {func() error { return s.Delete(ctx, reprise.StoreKey{3}) }, "del"},
+	} {
+		before := commandsOf(server)
+		if err := test.call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var sent []string
+		for command, calls := range commandsOf(server) {
+			for range calls - before[command] {
+				sent = append(sent, command)
+			}
+		}
+		slices.Sort(sent)
+		if got := strings.Join(sent, " "); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+// awaitFollowing waits until a store tells of removals.
+func awaitFollowing(t *testing.T, s *redisstore.Store) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	s.Notices(ctx, func(n reprise.Notice) {
+		if n.Kind == reprise.NoticesFollow {
+			stop()
+		}
+	})
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		t.Fatal("the store does not tell of removals")
+	}
+}
+
+// commandsOf returns how often a server was sent each command, but for what it is asked twice a second.
+func commandsOf(server *redistest.Server) map[string]int {
+	calls := make(map[string]int)
+	for _, match := range regexp.MustCompile(`cmdstat_(\w+):calls=(\d+)`).FindAllStringSubmatch(server.Command("INFO", "commandstats"), -1) {
+		calls[match[1]], _ = strconv.Atoi(match[2])
+	}
+	delete(calls, "info") // the pulse
+	return calls
 }
 
 // TestForeignKeys checks that keys of others are neither shown nor counted nor cleared, not even those that a careless
