@@ -68,6 +68,7 @@ $(LINT):
 bench: ## run every benchmark, then measure handshakes side by side; BENCHTIME=1s; as root, install the Debian packages it needs
 	scripts/install-test-deps.sh bench
 	$(PLAIN) go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m work
+	$(PLAIN) go test -run '^$$' -bench Lookup -cpu 1,2 -benchtime 300x ./bench
 	$(PLAIN) go run ./bench/handshakes
 	$(PLAIN) go run ./bench/handshakes -lookups
 

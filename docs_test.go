@@ -40,6 +40,28 @@ func TestDocsForOpenSSL(t *testing.T) {
 	}
 }
 
+// TestGuide: docs/guide.md names what exists.
+func TestGuide(t *testing.T) {
+	text, err := os.ReadFile("docs/guide.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]map[string]bool{}
+	for _, pkg := range []string{"reprise", "stdtls", "listen"} {
+		known[pkg] = exported(t, strings.Replace(pkg, "reprise", ".", 1))
+	}
+	checked := 0
+	for _, match := range regexp.MustCompile(`\b(?:(reprise|stdtls|listen)\.|(Cache|Options|StoreBinding)\.)([A-Z]\w*)`).FindAllStringSubmatch(string(text), -1) {
+		checked++
+		if pkg, typ, name := match[1], match[2], match[3]; pkg != "" && !known[pkg][name] || typ != "" && !known["reprise"][typ+"."+name] {
+			t.Errorf("there is no %s", match[0])
+		}
+	}
+	if checked < 30 {
+		t.Errorf("only %d names were found", checked)
+	}
+}
+
 // goName finds names of a package of ours, with or without the package before them, such as reprise.New and Cache.SetMode.
 var goName = regexp.MustCompile(`(?:\b(reprise|sslsession|stdtls|listen|native)\.|^.)([A-Z]\w*(?:\.[A-Z]\w*)?)\b`)
 

@@ -91,7 +91,8 @@ func (p *prototype) put(id *[32]byte, encoded []byte) {
 
 func (p *prototype) flush() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.puts.Write(p.waiting.Bytes()) //nolint:errcheck // nobody looks for the sessions
-	p.waiting.Reset()
+	batch := p.waiting
+	p.waiting = bytes.Buffer{}
+	p.mu.Unlock()
+	p.puts.Write(batch.Bytes()) //nolint:errcheck // nobody looks for the sessions
 }

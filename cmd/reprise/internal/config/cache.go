@@ -25,6 +25,9 @@ type Cache struct {
 }
 
 func (c *Cache) check(clientCerts bool) error {
+	if c.Mode == "" { // a variable in the environment that is empty says nothing
+		c.Mode = "server"
+	}
 	var modeErr error
 	c.ModeBits, modeErr = parseMode(c.Mode)
 	c.UncleanRule = uncleanRules[c.Unclean]
