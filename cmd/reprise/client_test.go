@@ -222,15 +222,17 @@ func cmdHang(ts *testscript.TestScript, _ bool, args []string) {
 func cmdSilent(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
-	ts.Defer(func() { _ = l.Close() })
+	ended := make(chan struct{})
+	ts.Defer(func() { _ = l.Close(); <-ended })
 	ts.Setenv(args[0], l.Addr().String())
 	go func() {
+		defer close(ended)
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			ts.Defer(func() { _ = conn.Close() })
+			defer conn.Close()
 		}
 	}()
 }

@@ -236,9 +236,7 @@ func testOthersRecords(t *testing.T) {
 	server.Command("DEL", a.recordOf(first))
 	server.Command("LPUSH", a.recordOf(first), "no string")
 	s.enter("during")
-	if reason := b.resume(first); reason != reprise.StoreError {
-		t.Errorf("a record of another type: %v, want an error of the store", reason)
-	}
+	b.recovers(first, reprise.StoreError)
 	s.recovers()
 }
 
