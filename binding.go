@@ -59,7 +59,7 @@ type StoreOptions struct {
 // # When the store fails
 //
 // A store never fails a handshake. An error is a full handshake. After five failed reads in a row the store is not asked any more,
-// and probed twice a second; handshakes then go on in full without delay, and writes wait in the queue, from
+// and probed after 50 ms, then less often, at last twice a second; handshakes then go on in full without delay, and writes wait in the queue, from
 // which they are also read. What the queue has no room for is dropped and counted: a session whose put was dropped resumes
 // from the internal cache only, and not at all if it is for single use. A put that fails is not tried again, because it may
 // have been carried out, and the session been taken or deleted elsewhere meanwhile. A delete is tried until it

@@ -553,7 +553,7 @@ func TestBreakerLeavesADeadStoreAlone(t *testing.T) {
 			t.Fatalf("breaker %v after 5 timeouts", got)
 		}
 
-		// Handshakes don't wait, and the store has its peace but for two probes a second.
+		// Handshakes don't wait, and the store has its peace but for a few probes, two a second at last.
 		died, calls := time.Now(), len(store.started())
 		for range 1000 {
 			if _, err := n.get(s.ID()); !errors.Is(err, reprise.ErrStoreUnavailable) || errors.Is(err, context.DeadlineExceeded) {
@@ -628,6 +628,24 @@ func storeKeyOf(t *testing.T, store *faultyStore, n *node, s *reprise.Session) (
 		t.Fatal(err)
 	}
 	return key
+}
+
+// TestBreakerAfterAShortStall: a store that has stood still for no longer than lookups may take is asked again soon.
+func TestBreakerAfterAShortStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		s := n.stored()
+		store.beforeCall(fail, "get")
+		for range 5 {
+			if _, err := n.get(s.ID()); !errors.Is(err, errFault) {
+				t.Fatalf("get: %v", err)
+			}
+		}
+		store.beforeCall(nil, "get")
+		time.Sleep(60 * time.Millisecond)
+		n.has(s)
+	})
 }
 
 func TestBreakerStatesHaveNames(t *testing.T) {

@@ -38,9 +38,11 @@ func (s BreakerState) MarshalText() ([]byte, error) { return []byte(s.String()),
 const (
 	// breakerThreshold is how many failures in a row open the breaker.
 	breakerThreshold = 5
-	// breakerPause is how long the breaker is open before a probe, so that a store that is back is used again within
-	// that and the time that a call may take. The first probe of a cluster that has lost a primary may be what tells its
-	// client to look again which servers there are.
+	// firstBreakerPause is how long the breaker is open before its first probe: the store may have stood still for no longer than
+	// the calls could wait. Each further pause is twice as long.
+	firstBreakerPause = 50 * time.Millisecond
+	// breakerPause is the longest one, so that a store that is back is used again within that and the time that a call may take. The
+	// first probe of a cluster that has lost a primary may be what tells its client to look again which servers there are.
 	breakerPause = time.Second / 2
 )
 
@@ -85,11 +87,11 @@ func (b *breaker) open() {
 
 func (b *breaker) probeUntilClosed() {
 	b.changed(BreakerOpen)
-	for {
+	for pause := firstBreakerPause; ; pause = min(2*pause, breakerPause) {
 		select {
 		case <-b.ctx.Done():
 			return
-		case <-time.After(breakerPause):
+		case <-time.After(pause):
 		}
 		b.set(BreakerHalfOpen)
 		if b.probe() == nil {

@@ -91,6 +91,19 @@ func TestBatchIsBounded(t *testing.T) {
 	})
 }
 
+// TestBatchIsBoundedInBytes: what else uses the store's connection waits for a batch, and client chains make long records.
+func TestBatchIsBoundedInBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, oneWriter)
+		for range 25 {
+			n.announce(n.make(func(p *reprise.SessionParams) { p.ApplicationData = [][]byte{make([]byte, 25<<10)} }))
+		}
+		n.flush()
+		store.saw(t, "batch of 10", "batch of 10", "batch of 5")
+	})
+}
+
 func TestFlushDoesNotWaitForABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &batchStore{}

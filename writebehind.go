@@ -288,7 +288,7 @@ func (w *writeBehind) next() (turn []*writeEntry) {
 		return nil
 	}
 	turn = append(turn, w.dequeue())
-	for w.inBatch(turn, w.first) {
+	for size := turn[0].running.size(); w.inBatch(turn, size, w.first); size += turn[len(turn)-1].running.size() {
 		turn = append(turn, w.dequeue())
 	}
 	return turn

@@ -46,7 +46,7 @@ const (
 	bufferSize = 32 << 10
 	// ringScale is how many calls may be under way on one connection, as a power of 2; others wait. Gets that come at once are one. Each
 	// place takes five objects, which every garbage collection looks at.
-	ringScale = 6
+	ringScale = 9
 	// noticeRingScale is that of connections for puts and notices.
 	noticeRingScale = 5
 )

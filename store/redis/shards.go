@@ -202,19 +202,42 @@ func (s *Store) primaries(ctx context.Context) (map[string][]slotRange, error) {
 	}
 }
 
-// clusterPrimaries asks one node of a cluster after the other, until one answers.
+// clusterPrimaries asks the nodes of a cluster until one answers: another one whenever the former ones have not for a while, which they may
+// be dead, or far away, for.
 func clusterPrimaries(ctx context.Context, client rueidis.Client) (primaries map[string][]slotRange, err error) {
-	for address, node := range client.Nodes() {
-		if primaries, err = primariesSeenBy(ctx, address, node); err == nil {
-			return primaries, nil
+	type outcome struct {
+		primaries map[string][]slotRange
+		err       error
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout) // a node that was not asked before is connected
+	defer cancel()
+	nodes := client.Nodes()
+	outcomes := make(chan outcome, len(nodes))
+	waiting := 0
+	for address, node := range nodes {
+		go func() {
+			primaries, err := primariesSeenBy(ctx, address, node)
+			outcomes <- outcome{primaries, err}
+		}()
+		select {
+		case o := <-outcomes:
+			if err = o.err; err == nil {
+				return o.primaries, nil
+			}
+		case <-time.After(refreshInterval / 4):
+			waiting++
+		}
+	}
+	for range waiting {
+		o := <-outcomes
+		if err = o.err; err == nil {
+			return o.primaries, nil
 		}
 	}
 	return nil, err
 }
 
 func primariesSeenBy(ctx context.Context, address string, node rueidis.Client) (map[string][]slotRange, error) {
-	ctx, cancel := context.WithTimeout(ctx, refreshInterval/4)
-	defer cancel()
 	answer, err := await(ctx, func() rueidis.RedisResult { return node.Do(ctx, node.B().ClusterSlots().Build()) })
 	if err != nil {
 		return nil, err
