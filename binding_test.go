@@ -884,6 +884,37 @@ func TestWarnsOfForeignIDs(t *testing.T) {
 	})
 }
 
+// TestWarnsOfDroppedPuts, once a minute.
+func TestWarnsOfDroppedPuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c, err := reprise.New(reprise.Options{Keys: fleetKeys(t, 1), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := &faultyStore{}
+		store.beforeCall(slow(time.Hour), "put")
+		b, err := reprise.BindStore(c, store, reprise.StoreOptions{QueueLength: 2, Writers: 1, WriteTimeout: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &node{c, b, t}
+		for minute, want := range []string{"dropped since the start\"=1", "dropped since the start\"=6"} {
+			log.Reset()
+			for range 5 + 2*(1-minute) {
+				n.announce(n.make())
+			}
+			if got := log.String(); strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, want) {
+				t.Errorf("minute %d: %s; want a warning of %s", minute, got, want)
+			}
+			time.Sleep(time.Minute)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		b.Close(ctx)
+	})
+}
+
 // TestCloseTellsOfPutsThatFail: the last puts fail, and nobody else would say so.
 func TestCloseTellsOfPutsThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

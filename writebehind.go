@@ -41,6 +41,7 @@ type writeBehind struct {
 	failing     bool        // the last write failed
 	gathering   *time.Timer // not nil while puts are gathered for a batch
 	waiting     int         // how many have been, then
+	warned      time.Time   // of puts that were dropped
 	closed      bool
 	stopped     bool
 	gaveUp      bool // on what was not written when it stopped
@@ -95,21 +96,33 @@ const (
 	lastBackoff  = time.Second
 )
 
-// put queues a session. It drops it if there is no room.
+// put queues a session. It drops it if there is no room, and warns of that once a minute.
 func (w *writeBehind) put(key StoreKey, u unsealed) {
+	if dropped := w.tryPut(key, u); dropped > 0 {
+		w.calls.logger.Warn("reprise: the store takes sessions slower than they come; new ones resume on this node alone", "dropped since the start", dropped)
+	}
+}
+
+// tryPut returns how many sessions were dropped, if this one was and nobody was told for a minute.
+func (w *writeBehind) tryPut(key StoreKey, u unsealed) (dropped uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	write := &storeWrite{unsealed: u}
 	e := w.entries[key]
 	if w.closed || w.bytes+write.size() > w.maxBytes || e == nil && len(w.entries) >= w.maxLength {
 		w.counts.PutsDropped++
-		return
+		if now := w.now(); !w.closed && now.Sub(w.warned) >= time.Minute {
+			w.warned = now
+			return w.counts.PutsDropped
+		}
+		return 0
 	}
 	if e != nil && !e.want.isPut() {
 		e.owes = true
 	}
 	w.bytes += write.size()
 	w.want(key, e, write)
+	return 0
 }
 
 // delete queues a delete, and reports whether there was room for it.
