@@ -172,13 +172,16 @@ func grown(old []bucket, fingerprintOf func(slot) uint64) *[]bucket {
 	return buckets
 }
 
-// remove takes out a slot that is there. Into its place comes one that had to go to a later bucket, and so on: a bucket
+// remove takes out a slot, if it is there. Into its place comes one that had to go to a later bucket, and so on: a bucket
 // with overflow is always full. As not all of them are, every search ends, and no later than if the slots of now had
 // been the only ones ever.
 func (x *index) remove(fingerprint uint64, s slot, fingerprintOf func(slot) uint64) {
-	x.used--
 	buckets := x.buckets()
-	n, i := locate(buckets, fingerprint, s)
+	n, i, found := locate(buckets, fingerprint, s)
+	if !found {
+		return
+	}
+	x.used--
 	for m := home(fingerprint, buckets); m != n; m = next(m, buckets) {
 		buckets[m].addOverflow(-1)
 	}
@@ -193,14 +196,17 @@ func (x *index) remove(fingerprint uint64, s slot, fingerprintOf func(slot) uint
 	buckets[n].set(i, 0, 0)
 }
 
-// locate returns the bucket and the place of a slot that is there.
-func locate(buckets []bucket, fingerprint uint64, s slot) (n, i int) {
+// locate returns the bucket and the place of a slot, if it is there.
+func locate(buckets []bucket, fingerprint uint64, s slot) (n, i int, found bool) {
 	for n = home(fingerprint, buckets); ; n = next(n, buckets) {
 		b := &buckets[n]
 		for i := range b.slots {
 			if b.tag(i) != 0 && slot(b.slots[i].Load()) == s {
-				return n, i
+				return n, i, true
 			}
+		}
+		if b.overflow() == 0 {
+			return 0, 0, false
 		}
 	}
 }

@@ -141,11 +141,12 @@ func (r *residents) add(tag storeTag, at place) {
 	s := r.shard(tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.has(tag, at) {
+	if _, _, found := locate(s.index.buckets(), uint64(tag), at); !found {
 		s.index.add(uint64(tag), at, r.fingerprintAt)
 	}
 }
 
+// remove forgets a session, if it is known: not one that is older than the binding to the store.
 func (r *residents) remove(tag storeTag, at place) {
 	if tag == 0 {
 		return
@@ -153,14 +154,7 @@ func (r *residents) remove(tag storeTag, at place) {
 	s := r.shard(tag)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.has(tag, at) {
-		s.index.remove(uint64(tag), at, r.fingerprintAt)
-	}
-}
-
-// has tells whether the session of a tag is known to be at a place: not if it is older than the binding to the store.
-func (s *residentShard) has(tag storeTag, at place) bool {
-	return s.index.findBy(uint64(tag), func(p place) bool { return p == at }) != noSlot
+	s.index.remove(uint64(tag), at, r.fingerprintAt)
 }
 
 // fingerprintAt returns what the index has a place by: tags are as good as random.
