@@ -605,11 +605,7 @@ func TestBreakerLeavesADeadStoreAlone(t *testing.T) {
 
 		// And again.
 		store.beforeCall(fail, allMethods...)
-		for range 5 {
-			if _, err := n.get(s.ID()); !errors.Is(err, errFault) {
-				t.Fatalf("get: %v", err)
-			}
-		}
+		n.failsFiveGets(s)
 		if got := n.stats(); got.BreakerOpened != 2 {
 			t.Errorf("stats of a store that died twice: %+v", got)
 		}
@@ -630,6 +626,16 @@ func storeKeyOf(t *testing.T, store *faultyStore, n *node, s *reprise.Session) (
 	return key
 }
 
+// failsFiveGets opens the breaker of a store that has a fault.
+func (n *node) failsFiveGets(s *reprise.Session) {
+	n.t.Helper()
+	for range 5 {
+		if _, err := n.get(s.ID()); !errors.Is(err, errFault) {
+			n.t.Fatalf("get: %v", err)
+		}
+	}
+}
+
 // TestBreakerAfterAShortStall: a store that has stood still for no longer than lookups may take is asked again soon.
 func TestBreakerAfterAShortStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -637,11 +643,7 @@ func TestBreakerAfterAShortStall(t *testing.T) {
 		n := newNode(t, store, nil, reprise.StoreOptions{})
 		s := n.stored()
 		store.beforeCall(fail, "get")
-		for range 5 {
-			if _, err := n.get(s.ID()); !errors.Is(err, errFault) {
-				t.Fatalf("get: %v", err)
-			}
-		}
+		n.failsFiveGets(s)
 		store.beforeCall(nil, "get")
 		time.Sleep(60 * time.Millisecond)
 		n.has(s)
@@ -783,11 +785,7 @@ func TestCloseWithOpenBreaker(t *testing.T) {
 		n := newNode(t, store, nil, reprise.StoreOptions{})
 		s := n.stored()
 		store.beforeCall(fail, "get")
-		for range 5 {
-			if _, err := n.get(s.ID()); err == nil {
-				t.Error("get of a broken store succeeds")
-			}
-		}
+		n.failsFiveGets(s)
 		n.announce(n.make())
 		time.Sleep(1500 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

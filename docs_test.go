@@ -17,10 +17,7 @@ func TestDocsForOpenSSL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := map[string]map[string]bool{}
-	for _, pkg := range []string{"reprise", "sslsession", "stdtls", "listen", "native"} {
-		known[pkg] = exported(t, strings.Replace(pkg, "reprise", ".", 1))
-	}
+	known := exportedBy(t, "reprise", "sslsession", "stdtls", "listen", "native")
 	checked := 0
 	for _, span := range regexp.MustCompile("`[^`\n]+`").FindAllString(string(text), -1) {
 		for _, match := range goName.FindAllStringSubmatch(span, -1) {
@@ -46,10 +43,7 @@ func TestGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := map[string]map[string]bool{}
-	for _, pkg := range []string{"reprise", "stdtls", "listen"} {
-		known[pkg] = exported(t, strings.Replace(pkg, "reprise", ".", 1))
-	}
+	known := exportedBy(t, "reprise", "stdtls", "listen")
 	checked := 0
 	for _, match := range regexp.MustCompile(`\b(?:(reprise|stdtls|listen)\.|(Cache|Options|StoreBinding)\.)([A-Z]\w*)`).FindAllStringSubmatch(string(text), -1) {
 		checked++
@@ -60,6 +54,16 @@ func TestGuide(t *testing.T) {
 	if checked < 30 {
 		t.Errorf("only %d names were found", checked)
 	}
+}
+
+// exportedBy returns the names that each of some packages exports.
+func exportedBy(t *testing.T, packages ...string) map[string]map[string]bool {
+	t.Helper()
+	known := make(map[string]map[string]bool)
+	for _, pkg := range packages {
+		known[pkg] = exported(t, strings.Replace(pkg, "reprise", ".", 1))
+	}
+	return known
 }
 
 // goName finds names of a package of ours, with or without the package before them, such as reprise.New and Cache.SetMode.

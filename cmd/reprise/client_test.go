@@ -218,23 +218,9 @@ func cmdHang(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdSilent accepts connections, and that is all.
+// cmdSilent accepts connections, and says nothing.
 func cmdSilent(ts *testscript.TestScript, _ bool, args []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ended := make(chan struct{})
-	ts.Defer(func() { _ = l.Close(); <-ended })
-	ts.Setenv(args[0], l.Addr().String())
-	go func() {
-		defer close(ended)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-		}
-	}()
+	listenAs(ts, args[0], func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 }
 
 func cmdCert(ts *testscript.TestScript, _ bool, args []string) {
@@ -282,10 +268,18 @@ func clientCert(dir string) error {
 
 // cmdEcho starts a backend that sends back, once the client has sent all, what it got.
 func cmdEcho(ts *testscript.TestScript, _ bool, args []string) {
+	listenAs(ts, args[0], func(conn net.Conn) {
+		all, _ := io.ReadAll(conn)
+		fmt.Fprintf(conn, "echo %q", all)
+	})
+}
+
+// listenAs has serve called for each connection to an address, which $name is set to, until the script ends.
+func listenAs(ts *testscript.TestScript, name string, serve func(net.Conn)) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
-	ts.Setenv(args[0], l.Addr().String())
+	ts.Setenv(name, l.Addr().String())
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -294,8 +288,7 @@ func cmdEcho(ts *testscript.TestScript, _ bool, args []string) {
 			}
 			go func() {
 				defer conn.Close()
-				all, _ := io.ReadAll(conn)
-				fmt.Fprintf(conn, "echo %q", all)
+				serve(conn)
 			}()
 		}
 	}()
