@@ -2,7 +2,6 @@ package reprise
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -35,11 +34,13 @@ type StoreOptions struct {
 	// WriteTimeout is how long a put or a delete may take; no handshake waits for these. 0 means [DefaultWriteTimeout].
 	WriteTimeout time.Duration
 	// QueueLength is how many puts may wait to be written; deletes have room for as many more. 0 means
-	// [DefaultQueueLength]. The queue takes QueueBytes of memory for records, and 300 bytes for each put and delete.
+	// [DefaultQueueLength]. The queue takes QueueBytes of memory for records, and 300 bytes for each put and delete. A partition of the
+	// store that hangs has half of it at most.
 	QueueLength int
 	// QueueBytes is how many bytes of records may wait to be written. 0 means [DefaultQueueBytes].
 	QueueBytes int
-	// Writers is how many puts and deletes are under way at a time. 0 means [DefaultWriters].
+	// Writers is how many puts and deletes are under way at a time, in each partition of the store ([Partitioned]). 0 means
+	// [DefaultWriters].
 	Writers int
 }
 
@@ -61,7 +62,8 @@ type StoreOptions struct {
 // A store never fails a handshake. An error is a full handshake. After five failed reads in a row the store is not asked any more,
 // and probed after 50 ms, then less often, at last twice a second; handshakes then go on in full without delay, and writes wait in the queue, from
 // which they are also read. What the queue has no room for is dropped and counted: a session whose put was dropped resumes
-// from the internal cache only, and not at all if it is for single use. A put that fails is not tried again, because it may
+// from the internal cache only, and not at all if it is for single use. If the store is [Partitioned], all this goes for each partition by
+// itself. A put that fails is not tried again, because it may
 // have been carried out, and the session been taken or deleted elsewhere meanwhile. A delete is tried until it
 // succeeds.
 //
@@ -79,6 +81,7 @@ type StoreBinding struct {
 
 	revocations *revocationLog // nil if the store keeps none
 	logger      *slog.Logger
+	partitions  partitions
 	calls       storeCalls
 	queue       writeBehind
 	foreign     foreignRate
@@ -119,10 +122,9 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.calls.workers = workers.New(ctx.Done(), (*storeCall).run)
 	b.calls.readTimeout = positiveOr(o.ReadTimeout, c.options.LookupTimeout)
 	b.calls.writeTimeout = positiveOr(o.WriteTimeout, DefaultWriteTimeout)
-	b.calls.breaker.ctx = ctx
-	b.calls.breaker.probe = b.probe
-	b.calls.breaker.changed = b.breakerChanged
+	b.calls.partitions = &b.partitions
 	b.queue.calls = &b.calls
+	b.queue.partitions = &b.partitions
 	b.queue.now = c.options.Now
 	b.queue.seal = b.seal
 	b.queue.maxLength = positiveOr(o.QueueLength, DefaultQueueLength)
@@ -133,10 +135,8 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.queue.maxWorkers = positiveOr(o.Writers, DefaultWriters)
 	b.queue.entries = make(map[StoreKey]*writeEntry)
 	b.queue.lookups = make(map[StoreKey]*storeLookup)
-	b.queue.goroutines = workers.New(ctx.Done(), func(w *writeBehind) {
-		defer w.working.Done()
-		w.work()
-	})
+	b.queue.goroutines = workers.New(ctx.Done(), (*writeLane).work)
+	b.partitions.init(s, func(name string) *partition { return b.newPartition(ctx, name) })
 
 	if err := b.setCallbacks(); err != nil {
 		cancel()
@@ -415,11 +415,20 @@ func (b *StoreBinding) generated(id SessionID) bool {
 	return id.length >= minGeneratedID && b.cache.GenerateID() != nil
 }
 
-// probe asks the store for a record that nobody has put.
-func (b *StoreBinding) probe() error {
-	var key StoreKey
-	rand.Read(key[:])
-	call, err := b.calls.startAnyway(storeRequest{method: storeGet, key: key}, nil)
+// newPartition makes a partition of the store. ctx ends with the binding.
+func (b *StoreBinding) newPartition(ctx context.Context, name string) *partition {
+	p := &partition{name: name}
+	p.breaker.ctx = ctx
+	p.breaker.probe = func() error { return b.probe(p) }
+	p.breaker.changed = func(to BreakerState) { b.breakerChanged(p, to) }
+	p.lane.queue = &b.queue
+	p.lane.breaker = &p.breaker
+	return p
+}
+
+// probe asks a partition for a record that nobody has put.
+func (b *StoreBinding) probe(p *partition) error {
+	call, err := b.calls.startAnyway(storeRequest{method: storeGet, key: b.partitions.keyIn(p)}, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -427,11 +436,15 @@ func (b *StoreBinding) probe() error {
 	return call.err
 }
 
-func (b *StoreBinding) breakerChanged(to BreakerState) {
+func (b *StoreBinding) breakerChanged(p *partition, to BreakerState) {
+	logger := b.logger
+	if p.name != "" {
+		logger = logger.With("partition", p.name)
+	}
 	if to == BreakerOpen {
-		b.logger.Warn("reprise: store does not answer; handshakes go on in full until it does")
+		logger.Warn("reprise: store does not answer; handshakes go on in full until it does")
 	} else {
-		b.logger.Info("reprise: store answers again")
+		logger.Info("reprise: store answers again")
 	}
 }
 
@@ -474,7 +487,7 @@ func (b *StoreBinding) Close(ctx context.Context) error {
 	}
 	b.cancel()
 	b.queue.stop()
-	b.calls.breaker.wait()
+	b.partitions.end()
 	b.sweeping.Wait()
 	b.cache.internal.residents.end()
 	return err

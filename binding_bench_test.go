@@ -123,5 +123,9 @@ func benchmarkHandshake(b *testing.B, c *reprise.Cache, offered *reprise.Session
 type freeStore struct{ memory.Store }
 
 func (*freeStore) Put(context.Context, reprise.StoreKey, []byte, time.Duration) error { return nil }
-func (*freeStore) PutBatch(context.Context, []reprise.StorePut) error                 { return nil }
-func (*freeStore) BatchDelay() time.Duration                                          { return 10 * time.Millisecond }
+func (*freeStore) PutBatch(_ context.Context, puts []reprise.StorePut, done func(int, error)) {
+	for i := range puts {
+		done(i, nil)
+	}
+}
+func (*freeStore) BatchDelay() time.Duration { return 10 * time.Millisecond }

@@ -45,9 +45,12 @@ func callsOf(t *testing.T, s *togetherStore) (c *storeCalls, release func()) {
 		store: s, batchGetter: s, ctx: t.Context(), waitedFor: make(map[*storeCall]struct{}),
 		readTimeout: time.Second, logger: slog.New(slog.DiscardHandler),
 	}
-	c.breaker.ctx = t.Context()
-	c.breaker.probe = func() error { return errors.New("never asked") }
-	c.breaker.changed = func(BreakerState) {}
+	c.partitions = new(partitions)
+	c.partitions.init(s, func(string) *partition {
+		return &partition{breaker: breaker{
+			ctx: t.Context(), probe: func() error { return errors.New("never asked") }, changed: func(BreakerState) {},
+		}}
+	})
 	held := make(chan struct{})
 	c.workers = workers.New(t.Context().Done(), func(call *storeCall) { <-held; call.run() })
 	return c, func() { close(held) }

@@ -2,7 +2,7 @@ package reprise
 
 import "time"
 
-// Puts make batches if the store is a [BatchPutter]: one that finds the queue empty waits for others. A delete of another key that is
+// Puts make batches if the store is a [BatchPutter]: one that finds its lane empty waits for others. A delete of another key that is
 // queued behind them, or somebody who waits for the queue to be written, ends the wait, and so does a queue that is half full.
 
 const (
@@ -13,34 +13,35 @@ const (
 )
 
 // gather is called for a put that was queued, behind others or not.
-func (w *writeBehind) gather(isFirst bool) {
+func (l *writeLane) gather(isFirst bool) {
+	w := l.queue
 	if isFirst {
-		w.waiting = 0
-		w.gathering = time.AfterFunc(w.batchDelay, func() {
+		l.waiting = 0
+		l.gathering = time.AfterFunc(w.batchDelay, func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.gathered()
+			l.gathered()
 		})
 	}
-	if w.waiting++; w.waiting == maxBatch || len(w.entries) > w.maxLength/2 || w.bytes > w.maxBytes/2 {
-		w.gathered()
+	if l.waiting++; l.waiting == maxBatch || len(w.entries) > w.maxLength/2 || w.bytes > w.maxBytes/2 {
+		l.gathered()
 	} else {
-		w.hire() // nobody, while puts are gathered
+		l.hire() // nobody, while puts are gathered
 	}
 }
 
-// gathered ends the wait, if there is one, and has the queue written.
-func (w *writeBehind) gathered() {
-	if w.gathering != nil {
-		w.gathering.Stop()
-		w.gathering = nil
+// gathered ends the wait, if there is one, and has the lane written.
+func (l *writeLane) gathered() {
+	if l.gathering != nil {
+		l.gathering.Stop()
+		l.gathering = nil
 	}
-	w.hire()
+	l.hire()
 }
 
 // inBatch tells whether next, which may be nil, goes into one batch with those of a turn, which have that size. While writes fail, each goes
 // alone, so that few puts have an unknown outcome.
-func (w *writeBehind) inBatch(turn []*writeEntry, size int, next *writeEntry) bool {
-	return w.batchDelay > 0 && !w.failing && len(turn) < maxBatch && turn[0].running.isPut() && next != nil && next.want.isPut() &&
-		size+next.want.size() <= maxBatchBytes
+func (l *writeLane) inBatch(turn *writeTurn, size int, next *writeEntry) bool {
+	return l.queue.batchDelay > 0 && !l.failing && len(turn.entries) < maxBatch && turn.entries[0].running.isPut() && next != nil &&
+		next.want.isPut() && size+next.want.size() <= maxBatchBytes
 }

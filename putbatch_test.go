@@ -2,7 +2,9 @@ package reprise_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,18 +14,37 @@ import (
 
 // A batchStore is a faultyStore that takes several puts together. The method with the faults of a batch is "batch"; it is
 // seen as "batch of 2".
-type batchStore struct{ faultyStore }
+type batchStore struct {
+	faultyStore
+	beforePut func(ctx context.Context, i int) error // if not nil, delays or fails one put of a batch
+}
 
-func (s *batchStore) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
-	return s.call(ctx, "batch", func() error {
+func (s *batchStore) PutBatch(ctx context.Context, puts []reprise.StorePut, done func(i int, err error)) {
+	put := func(p reprise.StorePut) error {
+		return s.Store.Put(context.WithoutCancel(ctx), p.Key, p.Record, p.Lifetime)
+	}
+	failed := s.call(ctx, "batch", func() (err error) {
 		s.calls[len(s.calls)-1] = fmt.Sprintf("batch of %d", len(puts))
-		for _, p := range puts {
-			if err := s.Store.Put(context.WithoutCancel(ctx), p.Key, p.Record, p.Lifetime); err != nil {
-				return err
-			}
+		for i := 0; i < len(puts) && s.beforePut == nil && err == nil; i++ {
+			err = put(puts[i])
 		}
-		return nil
+		return err
 	})
+	var work sync.WaitGroup
+	for i, p := range puts {
+		if failed != nil || s.beforePut == nil {
+			done(i, failed)
+			continue
+		}
+		work.Go(func() {
+			err := s.beforePut(ctx, i)
+			if err == nil {
+				err = put(p)
+			}
+			done(i, err)
+		})
+	}
+	work.Wait()
 }
 
 func (s *batchStore) BatchDelay() time.Duration { return 10 * time.Millisecond }
@@ -186,8 +207,8 @@ func TestFailedBatch(t *testing.T) {
 		n.flush()
 		store.saw(t, "put", "batch of 2")
 		got := n.stats()
-		if got.PutsFailed != 256 || got.Errors != 1 {
-			t.Errorf("%d puts failed in %d calls", got.PutsFailed, got.Errors)
+		if got.PutsFailed != 256 || got.Errors != 256 {
+			t.Errorf("%d puts failed, %d errors", got.PutsFailed, got.Errors)
 		}
 	})
 }
@@ -203,6 +224,28 @@ func TestExpiredPutIsLeftOutOfABatch(t *testing.T) {
 		time.Sleep(11 * time.Millisecond)
 		n.flush()
 		store.saw(t, "batch of 2")
+		if got := n.stats(); got.PutsFailed+got.Errors != 0 {
+			t.Errorf("%d puts failed, %d errors", got.PutsFailed, got.Errors)
+		}
+	})
+}
+
+// TestCloseDuringABatch: that it is given up is no fault of the store.
+func TestCloseDuringABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		store.beforePut = func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		n.announceEach(3)
+		time.Sleep(11 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := n.StoreBinding.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		if got := n.stats(); got.PutsFailed != 3 || got.Errors+got.Timeouts != 0 {
+			t.Errorf("%d puts failed, %d errors, %d timeouts", got.PutsFailed, got.Errors, got.Timeouts)
+		}
 	})
 }
 

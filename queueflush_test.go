@@ -8,8 +8,11 @@ import (
 
 // TestFlushThatIsGivenUp leaves nothing behind: each list of sessions begins one, and a dead store ends none.
 func TestFlushThatIsGivenUp(t *testing.T) {
-	first, second := &writeEntry{key: StoreKey{1}, want: &storeWrite{}}, &writeEntry{key: StoreKey{2}, want: &storeWrite{}}
-	w := &writeBehind{entries: map[StoreKey]*writeEntry{first.key: first, second.key: second}}
+	p := new(partitions)
+	w := &writeBehind{entries: make(map[StoreKey]*writeEntry), partitions: p}
+	p.init(nil, func(string) *partition { return &partition{lane: writeLane{queue: w}} })
+	first, second := w.begin(StoreKey{1}, &p.whole.lane), w.begin(StoreKey{2}, &p.whole.lane)
+	first.want, second.want = &storeWrite{}, &storeWrite{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := w.flush(ctx); !errors.Is(err, context.Canceled) || len(w.flushes) != 0 {

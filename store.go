@@ -55,9 +55,10 @@ type TakePromiser interface {
 
 // A BatchPutter is a store that puts several records together for less than one by one.
 type BatchPutter interface {
-	// PutBatch does what as many calls of Put do, in any order; no two of the puts have the same key. After an error the
-	// outcome of each is unknown.
-	PutBatch(ctx context.Context, puts []StorePut) error
+	// PutBatch does what as many calls of Put do, in any order; no two of the puts have the same key. It tells the outcome of each by a
+	// call of done with the place of the put, as soon as it is known, so that what delays or fails one put need not be felt by
+	// others. done may be called by many goroutines at once, but not after PutBatch has returned.
+	PutBatch(ctx context.Context, puts []StorePut, done func(i int, err error))
 
 	// BatchDelay returns how long a put may wait for others to make a batch, always the same and more than zero. What waits is
 	// lost in a crash, and other nodes do not have it yet: where they share the store, it is less than a client takes to come
@@ -81,6 +82,14 @@ type BatchGetter interface {
 	// the key, as soon as it is known, so that what delays or fails one get need not be felt by others; the record is nil if
 	// there is none. done may be called by many goroutines at once, but not after GetBatch has returned.
 	GetBatch(ctx context.Context, keys []StoreKey, done func(i int, record []byte, err error))
+}
+
+// A Partitioned store has partitions that fail one by one, as the primaries of a cluster do. A partition that fails is left alone by
+// itself, and what is to be written to others does not wait for it.
+type Partitioned interface {
+	// Partition returns the name of the partition that key is in, as far as this node has heard, and "" if it has not heard. It does not
+	// block. A name is short, and shown to operators.
+	Partition(key StoreKey) string
 }
 
 // An Incarnated store numbers its lives: the number changes whenever records that were taken or deleted may have come back,

@@ -43,7 +43,7 @@ type storeCalls struct {
 	logger       *slog.Logger
 	ctx          context.Context // ends with the binding
 	workers      *workers.Pool[*storeCall]
-	breaker      breaker
+	partitions   *partitions
 
 	mu        sync.Mutex
 	running   int                     // calls that have not returned
@@ -80,9 +80,10 @@ func (m storeMethod) reads() bool { return m == storeGet || m == storeTake }
 type storeRequest struct {
 	method storeMethod
 	key    StoreKey
-	puts   []StorePut // of a put, instead of the key
-	old    []byte     // of a swap
-	value  []byte     // of a swap
+	puts   []StorePut             // of a put, instead of the key
+	told   func(i int, err error) // of several puts: called with the outcome of each, by any goroutine
+	old    []byte                 // of a swap
+	value  []byte                 // of a swap
 }
 
 // A storeCall is a call under way. Its results may be read when done is closed. It is the context that the store is called with,
@@ -90,6 +91,7 @@ type storeRequest struct {
 type storeCall struct {
 	calls    *storeCalls
 	request  storeRequest
+	breaker  *breaker  // of reads, that of the partition
 	ended    func()    // if not nil, called before done is closed
 	batch    *getBatch // that it makes the call for; nil if it is for itself alone
 	deadline time.Time
@@ -107,19 +109,22 @@ type storeCall struct {
 // start makes a call. Reads are refused while the breaker is not closed. ended, if not nil, is called when the call has
 // ended, before it is done.
 func (c *storeCalls) start(request storeRequest, ended func()) (*storeCall, error) {
-	if request.method.reads() && !c.breaker.closed() {
-		return nil, ErrStoreUnavailable
+	var b *breaker
+	if request.method.reads() {
+		if b = &c.partitions.of(request.key).breaker; !b.closed() {
+			return nil, ErrStoreUnavailable
+		}
 	}
-	return c.startAnyway(request, ended)
+	return c.startAnyway(request, b, ended)
 }
 
 // startAnyway is start for the breaker's own probe.
-func (c *storeCalls) startAnyway(request storeRequest, ended func()) (*storeCall, error) {
+func (c *storeCalls) startAnyway(request storeRequest, b *breaker, ended func()) (*storeCall, error) {
 	timeout := c.writeTimeout
 	if request.method.reads() {
 		timeout = c.readTimeout
 	}
-	call := &storeCall{calls: c, request: request, ended: ended, done: make(chan struct{})}
+	call := &storeCall{calls: c, request: request, breaker: b, ended: ended, done: make(chan struct{})}
 	call.deadline = time.Now().Add(timeout) //nolint:forbidigo // of a call, not of a session
 	if err := c.admit(call); err != nil {
 		return nil, err
@@ -251,7 +256,7 @@ func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, err
 	case storeTake:
 		record, ok, err = c.take(ctx, r.key)
 	case storePut:
-		return nil, c.put(ctx, r.puts)
+		return nil, c.put(ctx, r)
 	case storeValue:
 		return c.swapper.Value(ctx, r.key)
 	case storeSwap:
@@ -283,11 +288,12 @@ func (c *storeCalls) take(ctx context.Context, key StoreKey) (record []byte, ok 
 }
 
 // put makes one put, or several if the store takes them together.
-func (c *storeCalls) put(ctx context.Context, puts []StorePut) error {
-	if len(puts) == 1 {
-		return c.store.Put(ctx, puts[0].Key, puts[0].Record, puts[0].Lifetime)
+func (c *storeCalls) put(ctx context.Context, r storeRequest) error {
+	if len(r.puts) == 1 {
+		return c.store.Put(ctx, r.puts[0].Key, r.puts[0].Record, r.puts[0].Lifetime)
 	}
-	return c.store.(BatchPutter).PutBatch(ctx, puts)
+	c.store.(BatchPutter).PutBatch(ctx, r.puts, r.told)
+	return nil
 }
 
 // judge counts the outcome of a call and returns its error with what it was about. After the deadline every error is that.
@@ -296,8 +302,8 @@ func (c *storeCalls) judge(call *storeCall, err error) error {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) // closed: no fault of the store
 	}
 	method := call.request.method
-	if method.reads() {
-		c.breaker.record(err)
+	if call.breaker != nil {
+		call.breaker.record(err)
 	}
 	if err == nil {
 		return nil
@@ -305,12 +311,21 @@ func (c *storeCalls) judge(call *storeCall, err error) error {
 	if !time.Now().Before(call.deadline) { //nolint:forbidigo // of a call, not of a session
 		err = context.DeadlineExceeded
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		c.timeouts.Add(1)
-	} else {
-		c.errors.Add(1)
+	if call.request.told == nil {
+		c.count(err)
 	}
 	return fmt.Errorf("reprise: store %s: %w", storeMethodNames[method], err)
+}
+
+// count counts how a call went, or a put of several.
+func (c *storeCalls) count(err error) {
+	switch {
+	case err == nil || c.ctx.Err() != nil || errors.Is(err, ErrStoreUnavailable):
+	case errors.Is(err, context.DeadlineExceeded):
+		c.timeouts.Add(1)
+	default:
+		c.errors.Add(1)
+	}
 }
 
 // storeValues are the values of the store.

@@ -165,7 +165,12 @@ func newNode(t *testing.T, s reprise.Store, keys *reprise.FleetKeys, o reprise.S
 	if keys == nil {
 		keys = reprise.RandomFleetKeys()
 	}
-	c, err := reprise.New(reprise.Options{Keys: keys, Logger: slog.New(slog.DiscardHandler)})
+	return newLoggingNode(t, s, keys, o, slog.New(slog.DiscardHandler))
+}
+
+func newLoggingNode(t *testing.T, s reprise.Store, keys *reprise.FleetKeys, o reprise.StoreOptions, logger *slog.Logger) *node {
+	t.Helper()
+	c, err := reprise.New(reprise.Options{Keys: keys, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

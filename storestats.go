@@ -4,7 +4,7 @@ package reprise
 type StoreStats struct {
 	// Gets, Takes, Puts and Deletes count calls of the store, tries again and probes included; of a batch, each put.
 	Gets, Takes, Puts, Deletes uint64
-	// Errors counts calls that failed, Timeouts those that did not end in time.
+	// Errors counts calls that failed, Timeouts those that did not end in time; of a batch, each put.
 	Errors, Timeouts uint64
 	// GetsShared counts gets that were answered by a call of another get.
 	GetsShared uint64
@@ -33,7 +33,8 @@ type StoreStats struct {
 	RevocationsUnread bool
 	// Swept counts expired records that were swept.
 	Swept uint64
-	// Breaker says whether the store is asked; BreakerOpened counts how often it had to be left alone.
+	// Breaker says whether the store is asked; BreakerOpened counts how often it had to be left alone. Where partitions of it are left
+	// alone one by one ([Partitioned]), Breaker is the worst of them.
 	Breaker       BreakerState
 	BreakerOpened uint64
 }
@@ -58,6 +59,6 @@ func (b *StoreBinding) Stats() StoreStats {
 		known := b.revocations.known.Load()
 		s.Revocations, s.RevocationsUnread = len(known.counts), known.isUnread
 	}
-	s.Breaker, s.BreakerOpened = b.calls.breaker.status()
+	s.Breaker, s.BreakerOpened = b.partitions.status()
 	return s
 }

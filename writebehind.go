@@ -2,6 +2,7 @@ package reprise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -20,7 +21,8 @@ import (
 //   - a put is tried once: its outcome is unknown if it fails, and a second try could bring back what was taken or
 //     deleted elsewhere meanwhile. A delete is tried until it succeeds.
 //
-// If the store takes several puts together, those of some milliseconds go in one call (see putbatch.go).
+// If the store takes several puts together, those of some milliseconds go in one call (see putbatch.go). Each partition of the store has a
+// lane and workers of its own (see writelane.go).
 //
 // Gets of one key at a time share one call of the store. A take or delete of the key makes its result void.
 type writeBehind struct {
@@ -29,33 +31,28 @@ type writeBehind struct {
 	seal       func(StoreKey, unsealed) []byte // makes a record
 	maxLength  int                             // of entries that begin with a put; twice as many may begin with a delete
 	maxBytes   int
-	maxWorkers int
+	maxWorkers int           // of each lane
 	batchDelay time.Duration // how long puts are gathered; 0: the store takes them one by one
-	goroutines *workers.Pool[*writeBehind]
+	goroutines *workers.Pool[*writeLane]
+	partitions *partitions
 
-	mu          sync.Mutex
-	entries     map[StoreKey]*writeEntry
-	first, last *writeEntry // those to be written
-	bytes       int         // of the records to come of entries
-	workers     int
-	failing     bool        // the last write failed
-	gathering   *time.Timer // not nil while puts are gathered for a batch
-	waiting     int         // how many have been, then
-	warned      time.Time   // of puts that were dropped
-	closed      bool
-	stopped     bool
-	gaveUp      bool // on what was not written when it stopped
-	flushes     map[*queueFlush]struct{}
-	working     sync.WaitGroup
-	lookups     map[StoreKey]*storeLookup
-	counts      StoreStats // those of the queue
+	mu      sync.Mutex
+	entries map[StoreKey]*writeEntry
+	bytes   int       // of the records to come of entries
+	warned  time.Time // of puts that were dropped
+	closed  bool
+	stopped bool
+	gaveUp  bool // on what was not written when it stopped
+	flushes map[*queueFlush]struct{}
+	working sync.WaitGroup
+	lookups map[StoreKey]*storeLookup
+	counts  StoreStats // those of the queue
 }
 
 // A storeWrite is a put, or a delete if there is no session.
 type storeWrite struct {
 	unsealed
-	tried   chan struct{} // if not nil, closed when it was
-	leftOut bool          // of its batch: the session had expired
+	tried chan struct{} // if not nil, closed when it was
 }
 
 // unsealed is a session to be put. The worker that writes it makes the record: for many in a row that costs half of what it
@@ -78,7 +75,8 @@ func (w *storeWrite) size() int {
 // A writeEntry is a key that has something to be written.
 type writeEntry struct {
 	key     StoreKey
-	want    *storeWrite // the last that was asked for; never nil
+	lane    *writeLane
+	want    *storeWrite // the last that was asked for; nil before there was one
 	running *storeWrite // the one under way; often want itself
 	owes    bool        // a put took the place of a delete: if it fails or is left out, the delete is due
 	queued  bool
@@ -91,11 +89,6 @@ type queueFlush struct {
 	done chan struct{} // closed when none is left
 }
 
-const (
-	firstBackoff = 50 * time.Millisecond
-	lastBackoff  = time.Second
-)
-
 // put queues a session. It drops it if there is no room, and warns of that once a minute.
 func (w *writeBehind) put(key StoreKey, u unsealed) {
 	if dropped := w.tryPut(key, u); dropped > 0 {
@@ -105,11 +98,12 @@ func (w *writeBehind) put(key StoreKey, u unsealed) {
 
 // tryPut returns how many sessions were dropped, if this one was and nobody was told for a minute.
 func (w *writeBehind) tryPut(key StoreKey, u unsealed) (dropped uint64) {
+	lane := &w.partitions.of(key).lane
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	write := &storeWrite{unsealed: u}
 	e := w.entries[key]
-	if w.closed || w.bytes+write.size() > w.maxBytes || e == nil && len(w.entries) >= w.maxLength {
+	if w.closed || !w.hasRoom(lane, write.size()) || e == nil && !w.hasPlace(lane, w.maxLength) {
 		w.counts.PutsDropped++
 		if now := w.now(); !w.closed && now.Sub(w.warned) >= time.Minute {
 			w.warned = now
@@ -120,45 +114,75 @@ func (w *writeBehind) tryPut(key StoreKey, u unsealed) (dropped uint64) {
 	if e != nil && !e.want.isPut() {
 		e.owes = true
 	}
-	w.bytes += write.size()
-	w.want(key, e, write)
+	if e == nil {
+		e = w.begin(key, lane)
+	}
+	w.hold(e.lane, write.size())
+	w.want(e, write)
 	return 0
 }
 
 // delete queues a delete, and reports whether there was room for it.
 func (w *writeBehind) delete(key StoreKey) bool {
+	lane := &w.partitions.of(key).lane
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.voidLookup(key)
 	e := w.entries[key]
-	switch {
-	case e == nil && (w.closed || len(w.entries) >= 2*w.maxLength):
-		w.counts.DeletesLost++
-		return false
-	case e == nil || e.want.isPut():
-		w.want(key, e, &storeWrite{})
+	if e == nil {
+		if w.closed || !w.hasPlace(lane, 2*w.maxLength) {
+			w.counts.DeletesLost++
+			return false
+		}
+		e = w.begin(key, lane)
+	}
+	if e.want == nil || e.want.isPut() {
+		w.want(e, &storeWrite{})
 	}
 	return true
 }
 
-// want makes a write the one that is wanted. e is the key's entry, if it has one.
-func (w *writeBehind) want(key StoreKey, e *writeEntry, write *storeWrite) {
-	if e == nil {
-		e = &writeEntry{key: key}
-		w.entries[key] = e
-	} else if e.want != e.running {
-		w.cancel(e.want)
+// hasRoom reports whether there is room for so many bytes of a record. Where a store has partitions, none of them may take more than it
+// leaves to the others.
+func (w *writeBehind) hasRoom(l *writeLane, bytes int) bool {
+	if w.partitions.areMany() {
+		bytes += l.bytes
+	}
+	return w.bytes+bytes <= w.maxBytes
+}
+
+// hasPlace is hasRoom for one more entry of so many.
+func (w *writeBehind) hasPlace(l *writeLane, of int) bool {
+	length := len(w.entries)
+	if w.partitions.areMany() {
+		length += l.length
+	}
+	return length < of
+}
+
+// begin makes an entry for a key that has none.
+func (w *writeBehind) begin(key StoreKey, l *writeLane) *writeEntry {
+	e := &writeEntry{key: key, lane: l}
+	w.entries[key] = e
+	l.length++
+	return e
+}
+
+// want makes a write the one that is wanted of an entry.
+func (w *writeBehind) want(e *writeEntry, write *storeWrite) {
+	if e.want != nil && e.want != e.running {
+		w.cancel(e)
 	}
 	e.want = write
 	if e.running == nil {
-		w.enqueue(e)
+		e.lane.enqueue(e)
 	}
 }
 
-// cancel gives up a write that no worker has begun.
-func (w *writeBehind) cancel(write *storeWrite) {
-	if write.isPut() {
-		w.bytes -= write.size()
+// cancel gives up what is wanted of an entry, which no worker has begun.
+func (w *writeBehind) cancel(e *writeEntry) {
+	if e.want.isPut() {
+		w.hold(e.lane, -e.want.size())
 		w.counts.PutsCancelled++
 	}
 }
@@ -192,7 +216,7 @@ func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (taken store
 			return stored{}, true, nil
 		case e.want != e.running:
 			taken = stored{session: e.want.session}
-			w.want(key, e, &storeWrite{})
+			w.want(e, &storeWrite{})
 			return taken, true, nil
 		}
 		if err := w.waitFor(ctx, e.running); err != nil {
@@ -217,128 +241,6 @@ func (w *writeBehind) waitFor(ctx context.Context, write *storeWrite) error {
 	}
 }
 
-// enqueue gives an entry a turn.
-func (w *writeBehind) enqueue(e *writeEntry) {
-	if e.queued {
-		return
-	}
-	e.queued = true
-	isFirst := w.first == nil
-	if isFirst {
-		w.first = e
-	} else {
-		w.last.next = e
-	}
-	w.last = e
-	if w.batchDelay > 0 && e.want.isPut() {
-		w.gather(isFirst)
-	} else {
-		w.gathered()
-	}
-}
-
-// hire starts a worker if there is work for one more. While writes fail, one is enough.
-func (w *writeBehind) hire() {
-	if w.first == nil || w.gathering != nil || w.stopped || w.workers >= w.maxWorkers || w.failing && w.workers > 0 {
-		return
-	}
-	w.workers++
-	w.working.Add(1)
-	w.goroutines.Do(w)
-}
-
-// work writes until nothing is left to do.
-func (w *writeBehind) work() {
-	backoff := firstBackoff
-	for w.storeWorks() {
-		turn := w.next()
-		if turn == nil {
-			return
-		}
-		err := w.try(turn)
-		w.settle(turn, err)
-		if err == nil || !w.calls.breaker.closed() { // else the breaker says when to go on
-			backoff = firstBackoff
-			continue
-		}
-		select {
-		case <-w.calls.ctx.Done():
-		case <-time.After(backoff):
-		}
-		backoff = min(2*backoff, lastBackoff)
-	}
-	w.leave()
-}
-
-// storeWorks waits until the breaker is closed, and returns false when the binding ends.
-func (w *writeBehind) storeWorks() bool {
-	for {
-		again := w.calls.breaker.closedAgain()
-		if again == nil {
-			return w.calls.ctx.Err() == nil
-		}
-		select {
-		case <-again:
-		case <-w.calls.ctx.Done():
-			return false
-		}
-	}
-}
-
-func (w *writeBehind) leave() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.workers--
-}
-
-// next returns the entries whose turn it is: one, or several puts that make a batch. It returns nil if there is none; the
-// worker has left then.
-func (w *writeBehind) next() (turn []*writeEntry) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.first == nil || w.gathering != nil || w.failing && w.workers > 1 {
-		w.workers--
-		return nil
-	}
-	turn = append(turn, w.dequeue())
-	for size := turn[0].running.size(); w.inBatch(turn, size, w.first); size += turn[len(turn)-1].running.size() {
-		turn = append(turn, w.dequeue())
-	}
-	return turn
-}
-
-// dequeue takes out the first entry and begins what is wanted of it.
-func (w *writeBehind) dequeue() *writeEntry {
-	e := w.first
-	if w.first = e.next; w.first == nil {
-		w.last = nil
-	}
-	e.next, e.queued = nil, false
-	e.running = e.want
-	return e
-}
-
-// try makes one attempt at the writes of a turn. A session that has expired in the queue is as good as deleted: alone it makes a
-// delete, of a batch it is left out.
-func (w *writeBehind) try(turn []*writeEntry) error {
-	request := storeRequest{method: storeDelete, key: turn[0].key, puts: make([]StorePut, 0, len(turn))}
-	now := w.now()
-	for _, e := range turn {
-		put, ok := w.record(e, now)
-		if ok {
-			request.method = storePut
-			request.puts = append(request.puts, put)
-		}
-		e.running.leftOut = !ok && len(turn) > 1
-	}
-	call, err := w.calls.start(request, nil)
-	if err != nil {
-		return err
-	}
-	<-call.done
-	return call.err
-}
-
 // record makes the record that an entry wants to be put. There is none if it wants a delete or the session has expired.
 func (w *writeBehind) record(e *writeEntry, now time.Time) (put StorePut, ok bool) {
 	if !e.running.isPut() {
@@ -352,42 +254,47 @@ func (w *writeBehind) record(e *writeEntry, now time.Time) (put StorePut, ok boo
 	return put, true
 }
 
-// settle notes how the writes of a turn went.
-func (w *writeBehind) settle(turn []*writeEntry, err error) {
+// errLeftOut is the outcome of a put that was not made because the session has expired.
+var errLeftOut = errors.New("expired")
+
+// leaveOut settles a put of a session that has expired.
+func (w *writeBehind) leaveOut(e *writeEntry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.failing = err != nil
-	for _, e := range turn {
-		w.settleOne(e, err)
-	}
-	w.hire()
+	w.settle(e, errLeftOut)
 }
 
-// settleOne notes how a write went, and gives its key another turn if there is more to do.
-func (w *writeBehind) settleOne(e *writeEntry, err error) {
+// settle notes how a write went, and gives its key another turn if there is more to do.
+func (w *writeBehind) settle(e *writeEntry, err error) {
 	write := e.running
 	e.running = nil
-	w.bytes -= write.size()
+	w.hold(e.lane, -write.size())
 	if write.tried != nil {
 		close(write.tried)
 	}
-
-	if err != nil && write.isPut() {
+	if err != nil && !errors.Is(err, errLeftOut) && write.isPut() {
 		w.counts.PutsFailed++
 	}
 	switch {
 	case e.want != write:
-		w.enqueue(e)
-	case err == nil && !write.leftOut, write.isPut() && !e.owes:
+		e.lane.enqueue(e)
+	case err == nil, write.isPut() && !e.owes:
 		w.remove(e)
 	default: // a delete again, or one that is due after all
 		e.want = &storeWrite{}
-		w.enqueue(e)
+		e.lane.enqueue(e)
 	}
+}
+
+// hold notes that so many bytes of records are in a lane more.
+func (w *writeBehind) hold(l *writeLane, bytes int) {
+	w.bytes += bytes
+	l.bytes += bytes
 }
 
 func (w *writeBehind) remove(e *writeEntry) {
 	delete(w.entries, e.key)
+	e.lane.length--
 	for f := range w.flushes {
 		if delete(f.left, e); len(f.left) == 0 {
 			close(f.done)
@@ -437,7 +344,9 @@ func (w *writeBehind) beginFlush() *queueFlush {
 		w.flushes = make(map[*queueFlush]struct{})
 	}
 	w.flushes[f] = struct{}{}
-	w.gathered()
+	for _, p := range w.partitions.all() {
+		p.lane.gathered()
+	}
 	return f
 }
 
@@ -495,5 +404,8 @@ func (w *writeBehind) stop() {
 	for _, e := range w.entries {
 		w.remove(e)
 	}
-	w.first, w.last, w.bytes = nil, nil, 0
+	w.bytes = 0
+	for _, p := range w.partitions.all() {
+		p.lane.first, p.lane.last, p.lane.bytes = nil, nil, 0
+	}
 }

@@ -12,17 +12,26 @@ import (
 )
 
 // PutBatch implements [reprise.BatchPutter] by one write: after a crash either all of the records are there or none.
-func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
-	for _, p := range puts {
+func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut, done func(i int, err error)) {
+	var places []int
+	for i, p := range puts {
 		if err := checkPut(p.Record, p.Lifetime); err != nil {
-			return err
+			done(i, err)
+		} else {
+			places = append(places, i)
 		}
 	}
-	inOrder := slices.Clone(puts) // of their keys, they cost the engine less
-	slices.SortFunc(inOrder, func(a, b reprise.StorePut) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+	// In the order of their keys they cost the engine less.
+	slices.SortFunc(places, func(a, b int) int { return bytes.Compare(puts[a].Key[:], puts[b].Key[:]) })
+	inOrder := make([]reprise.StorePut, len(places))
+	for at, i := range places {
+		inOrder[at] = puts[i]
+	}
 	now := time.Now()
 	_, err := call(ctx, s, func(e *engine) (entry, error) { return entry{}, e.putBatch(inOrder, now) })
-	return err
+	for _, i := range places {
+		done(i, err)
+	}
 }
 
 // BatchDelay implements [reprise.BatchPutter]. Nobody else has the store, and what is put is not synced sooner anyway.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func TestFaults(t *testing.T) {
 		"OthersRecords":    testOthersRecords,
 		"ReadOnly":         testReadOnly,
 		"ClusterFailover":  testClusterFailover,
+		"ClusterHangs":     testClusterPrimaryHangs,
 		"SentinelFailover": testSentinelFailover,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -260,6 +262,62 @@ func testClusterFailover(t *testing.T) {
 		t.Error("nothing was counted")
 	}
 	s.recovers()
+}
+
+// testClusterPrimaryHangs: while one primary of a cluster hangs, and no replica takes its place, sessions of the others are shared,
+// removed and used once as ever.
+func testClusterPrimaryHangs(t *testing.T) {
+	c := redistest.StartCluster(t, "cluster-node-timeout 60000")
+	s := newSite(t, c.URL())
+	a, b := s.nodes[0], s.nodes[1]
+	hangs := func(session *reprise.Session) bool {
+		slot, err := strconv.Atoi(c.Primaries[1].Command("CLUSTER", "KEYSLOT", a.recordOf(session)))
+		return err == nil && slot < redistest.Slots/3
+	}
+	var waiting []*reprise.Session // for the primary that hangs
+	c.Primaries[0].Signal(syscall.SIGSTOP)
+	s.enter("during")
+	well, shared, gone := 0, 0, 0
+	for begun := time.Now(); time.Since(begun) < 5*time.Second; {
+		var single, multi []*reprise.Session
+		for len(single) < 4 || len(multi) < 1 {
+			if session := a.fullUnstored(singleUse); !hangs(session) {
+				single = append(single, session)
+			}
+			if session := a.fullUnstored(); hangs(session) {
+				waiting = append(waiting, session)
+			} else {
+				multi = append(multi, session)
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+		well += len(single) + len(multi)
+		for _, session := range append(single, multi...) {
+			if b.resume(session) == reprise.Resumed {
+				shared++
+			}
+		}
+		for _, session := range multi {
+			a.Remove(session)
+		}
+		time.Sleep(10 * time.Millisecond)
+		for _, session := range append(single, multi...) {
+			if b.resume(session) == reprise.Unknown {
+				gone++
+			}
+		}
+	}
+	during := s.total()
+	t.Logf("of %d sessions of the other primaries %d resumed elsewhere, and then %d were gone; %s", well, shared, gone, s.stats())
+	if shared < well*9/10 || gone < well*9/10 {
+		t.Errorf("of %d sessions of the other primaries %d resumed elsewhere, and %d were gone when used or removed", well, shared, gone)
+	}
+	if most := uint64(len(waiting)); during.Timeouts == 0 || during.PutsFailed > most {
+		t.Errorf("%d timeouts; %d puts failed, of %d that could", during.Timeouts, during.PutsFailed, most)
+	}
+	c.Primaries[0].Signal(syscall.SIGCONT)
+	s.recovers()
+	b.recovers(waiting[len(waiting)-1], reprise.Resumed)
 }
 
 func testSentinelFailover(t *testing.T) {

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,91 +12,83 @@ import (
 	"github.com/reprise-tls/reprise"
 )
 
-// PutBatch implements [reprise.BatchPutter] with a SET PX for each record, sent together. They go by the connection that notices
-// come by, so that Redis tells all nodes of them but this one, which has the sessions.
-func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
-	for _, p := range puts {
-		if p.Lifetime <= 0 {
-			return fmt.Errorf("redisstore: lifetime of %v, it must be more than zero", p.Lifetime)
-		}
-	}
+// PutBatch implements [reprise.BatchPutter] with a SET PX for each record, those of one primary sent together. They go by the connection
+// that notices come by, so that Redis tells all nodes of them but this one, which has the sessions.
+func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut, done func(i int, err error)) {
 	client, err := s.connected()
-	if err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	byClient := make(map[rueidis.Client][]reprise.StorePut, 1)
-	for _, p := range puts {
-		by := client
-		if sh := s.shardOf(p.Key); sh != nil {
-			if tracks := sh.tracks.Load(); tracks != nil {
-				by = *tracks
-			}
+	byClient := make(map[rueidis.Client][]int, 1)
+	for i, p := range puts {
+		switch {
+		case err != nil:
+			done(i, err)
+		case p.Lifetime <= 0:
+			done(i, fmt.Errorf("redisstore: lifetime of %v, it must be more than zero", p.Lifetime))
+		default:
+			by := s.putsBy(p.Key, client)
+			byClient[by] = append(byClient[by], i)
 		}
-		byClient[by] = append(byClient[by], p)
 	}
-	return s.putBy(ctx, byClient)
+	var work sync.WaitGroup
+	for by, places := range byClient {
+		if len(byClient) == 1 {
+			s.putTogether(ctx, by, puts, places, done)
+			return
+		}
+		work.Go(func() { s.putTogether(ctx, by, puts, places, done) })
+	}
+	work.Wait()
 }
 
 // BatchDelay implements [reprise.BatchPutter].
 func (s *Store) BatchDelay() time.Duration { return 10 * time.Millisecond }
 
-// putBy puts by several clients at once.
-func (s *Store) putBy(ctx context.Context, byClient map[rueidis.Client][]reprise.StorePut) error {
-	var work sync.WaitGroup
-	errs := make(chan error, len(byClient))
-	for by, puts := range byClient {
-		if len(byClient) == 1 {
-			return s.putWherever(ctx, by, puts)
-		}
-		work.Go(func() { errs <- s.putWherever(ctx, by, puts) })
-	}
-	work.Wait()
-	for range byClient {
-		if err := <-errs; err != nil {
-			return err
+// putsBy returns the client for a put: that of the primary's notices, or else the one for everything.
+func (s *Store) putsBy(key reprise.StoreKey, otherwise rueidis.Client) rueidis.Client {
+	if sh := s.shardOf(key); sh != nil {
+		if tracks := sh.tracks.Load(); tracks != nil {
+			return *tracks
 		}
 	}
-	return nil
+	return otherwise
 }
 
-// putWherever puts by one client. A server that does not have the slot of a key any more is no failure: the cluster knows who has.
-func (s *Store) putWherever(ctx context.Context, by rueidis.Client, puts []reprise.StorePut) error {
-	moved, err := s.putAll(ctx, by, puts)
-	if client, _ := s.connected(); err == nil && len(moved) > 0 {
-		_, err = s.putAll(ctx, client, moved)
+// putTogether makes the puts in some places, by one client. That its server does not have the slot of a key any more is no failure: the
+// client for everything knows who has.
+func (s *Store) putTogether(ctx context.Context, by rueidis.Client, puts []reprise.StorePut, places []int, done func(int, error)) {
+	var moved []int
+	s.doPuts(ctx, by, puts, places, func(i int, err error) {
+		if isRedirect(err) {
+			moved = append(moved, i)
+		} else {
+			done(i, err)
+		}
+	})
+	if client, _ := s.connected(); len(moved) > 0 {
+		s.doPuts(ctx, client, puts, moved, done)
 	}
-	return err
 }
 
-// putAll puts by one client, and returns the puts that another server has to do.
-func (s *Store) putAll(ctx context.Context, by rueidis.Client, puts []reprise.StorePut) (moved []reprise.StorePut, err error) {
-	commands := make(rueidis.Commands, len(puts))
-	for i, p := range puts {
-		set := by.B().Set().Key(s.name(p.Key)).Value(rueidis.BinaryString(p.Record)).PxMilliseconds(milliseconds(p.Lifetime))
-		commands[i] = set.Build()
+// doPuts tells how each of the puts in some places went.
+func (s *Store) doPuts(ctx context.Context, by rueidis.Client, puts []reprise.StorePut, places []int, done func(int, error)) {
+	commands := make(rueidis.Commands, len(places))
+	for at, i := range places {
+		p := puts[i]
+		commands[at] = by.B().Set().Key(s.name(p.Key)).Value(rueidis.BinaryString(p.Record)).PxMilliseconds(milliseconds(p.Lifetime)).Build()
 	}
 	answers, err := await(ctx, func() []rueidis.RedisResult { return by.DoMulti(ctx, commands...) })
-	if err != nil {
-		return nil, err
-	}
-	for i, answer := range answers {
-		switch err := answer.Error(); {
-		case isRedirect(err):
-			moved = append(moved, puts[i])
-		case err != nil:
-			return nil, wrap(err)
+	for at, i := range places {
+		if err != nil {
+			done(i, err)
+		} else {
+			done(i, wrap(answers[at].Error()))
 		}
 	}
-	return moved, nil
 }
 
 // isRedirect reports whether a server says that another one has the key.
 func isRedirect(err error) bool {
-	redis, ok := rueidis.IsRedisErr(err)
-	if !ok {
+	var redis *rueidis.RedisError
+	if !errors.As(err, &redis) {
 		return false
 	}
 	_, moved := redis.IsMoved()

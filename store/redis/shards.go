@@ -75,6 +75,18 @@ func (s *Store) keyWhere(wanted func(slot uint16) bool) reprise.StoreKey {
 	return randomKey()
 }
 
+// Partition implements [reprise.Partitioned] with the address of the primary that has the key. Servers that are no cluster are one
+// partition.
+func (s *Store) Partition(key reprise.StoreKey) string {
+	if s.target.deployment != cluster {
+		return ""
+	}
+	if sh := s.shardOf(key); sh != nil {
+		return sh.address
+	}
+	return ""
+}
+
 // Incarnation implements [reprise.Incarnated]: the replication ID of the primary that has the key. Redis makes another one when
 // a primary starts, and when a replica becomes one.
 func (s *Store) Incarnation(key reprise.StoreKey) uint64 {

@@ -81,9 +81,11 @@ func newStore(t *target, options Options) *Store {
 }
 
 // Put implements [reprise.Store] with SET PX. Lifetimes are rounded up to milliseconds.
-func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) error {
+func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, lifetime time.Duration) (err error) {
 	// The client may still read the record when a put that ran out of time has returned, so it gets a copy.
-	return s.PutBatch(ctx, []reprise.StorePut{{Key: key, Record: bytes.Clone(record), Lifetime: lifetime}})
+	put := []reprise.StorePut{{Key: key, Record: bytes.Clone(record), Lifetime: lifetime}}
+	s.PutBatch(ctx, put, func(_ int, told error) { err = told })
+	return err
 }
 
 // Get implements [reprise.Store] with GET. It tries again if the connection has broken: that may have been long ago.

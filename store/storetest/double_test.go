@@ -12,7 +12,7 @@ import (
 type double struct {
 	memory.Store
 	put       func(context.Context, reprise.StoreKey, []byte, time.Duration) error
-	batch     func(context.Context, []reprise.StorePut) error
+	batch     putBatchOf
 	get, take lookup
 	getBatch  getBatch
 	delete    func(context.Context, reprise.StoreKey) error
@@ -27,10 +27,11 @@ type double struct {
 	second  func() reprise.Store
 	restart func() reprise.Store
 
-	volatile bool          // takes are not durable
-	life     func() uint64 // of each take; nil: always 1
-	clock    func() (time.Time, bool)
-	notices  chan reprise.Notice
+	partition func() string
+	volatile  bool          // takes are not durable
+	life      func() uint64 // of each take; nil: always 1
+	clock     func() (time.Time, bool)
+	notices   chan reprise.Notice
 }
 
 func (d *double) Incarnation(reprise.StoreKey) uint64 { return 1 }
@@ -85,16 +86,25 @@ func (d *double) Put(ctx context.Context, key reprise.StoreKey, record []byte, l
 	return d.Store.Put(ctx, key, record, lifetime)
 }
 
-func (d *double) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
+func (d *double) PutBatch(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
 	if d.batch != nil {
-		return d.batch(ctx, puts)
+		d.batch(ctx, puts, done)
+		return
 	}
-	for _, p := range puts {
-		if err := d.Put(ctx, p.Key, p.Record, p.Lifetime); err != nil {
-			return err
-		}
+	d.putEach(ctx, puts, done)
+}
+
+func (d *double) putEach(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
+	for i, p := range puts {
+		done(i, d.Put(ctx, p.Key, p.Record, p.Lifetime))
 	}
-	return nil
+}
+
+func (d *double) Partition(reprise.StoreKey) string {
+	if d.partition != nil {
+		return d.partition()
+	}
+	return ""
 }
 
 func (d *double) BatchDelay() time.Duration { return 10 * time.Millisecond }

@@ -3,7 +3,9 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,7 +41,8 @@ func faults(name string) map[string]func() *double {
 		"Concurrent":         {"records get mixed up": recordsMixUp},
 		"SecondNode":         {"records are not shared": nodesAreAlone, "takes race": nodesTakeInSteps},
 		"RestartLifetime":    {"lifetimes begin again": restartsLifetimes},
-		"Batch":              {"one is forgotten": batchForgets, "one lifetime for all": batchHasOneLifetime, "zero is for ever": batchForever},
+		"Batch":              {"one is forgotten": batchForgets, "one lifetime for all": batchHasOneLifetime, "zero is for ever": batchForever, "it fails as a whole": batchFailsAsAWhole, "told twice": batchRepeats},
+		"Partition":          {"at random": partitionsAtRandom, "long names": partitionsHaveLongNames},
 		"GetBatch": {
 			"one is forgotten": getsForget, "told twice": getsRepeat, "one is another's": getsMixUp, "repeated keys are one": getsOnce,
 			"memory is shared": getsShare, "the context is not looked at": getsIgnoreContext,
@@ -324,52 +327,82 @@ func getsIgnoreContext() *double {
 	})
 }
 
-func batchForgets() *double {
+// A putBatchOf is the method of a double.
+type putBatchOf func(ctx context.Context, puts []reprise.StorePut, done func(int, error))
+
+// newPutter returns a double that puts batches by a method made of the right one.
+func newPutter(change func(right putBatchOf) putBatchOf) *double {
 	d := new(double)
-	d.batch = func(ctx context.Context, puts []reprise.StorePut) error {
-		for _, p := range puts[1:] {
-			if err := d.Store.Put(ctx, p.Key, p.Record, p.Lifetime); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	d.batch = change(d.putEach)
 	return d
+}
+
+func batchForgets() *double {
+	return newPutter(func(right putBatchOf) putBatchOf {
+		return func(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
+			done(0, nil)
+			right(ctx, puts[1:], func(i int, err error) { done(i+1, err) })
+		}
+	})
 }
 
 func batchHasOneLifetime() *double {
-	d := new(double)
-	d.batch = func(ctx context.Context, puts []reprise.StorePut) error {
-		for _, p := range puts {
-			if err := d.Store.Put(ctx, p.Key, p.Record, puts[0].Lifetime); err != nil {
-				return err
+	return newPutter(func(right putBatchOf) putBatchOf {
+		return func(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
+			for i := range puts {
+				puts[i].Lifetime = puts[0].Lifetime
 			}
+			right(ctx, puts, done)
 		}
-		return nil
-	}
-	return d
+	})
 }
 
 func batchForever() *double {
-	d := new(double)
-	d.batch = func(ctx context.Context, puts []reprise.StorePut) error {
-		for _, p := range puts {
-			if p.Lifetime <= 0 {
-				p.Lifetime = long
+	return newPutter(func(right putBatchOf) putBatchOf {
+		return func(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
+			for i := range puts {
+				puts[i].Lifetime = max(puts[i].Lifetime, long)
 			}
-			if err := d.Store.Put(ctx, p.Key, p.Record, p.Lifetime); err != nil {
-				return err
+			right(ctx, puts, done)
+		}
+	})
+}
+
+func batchFailsAsAWhole() *double {
+	return newPutter(func(right putBatchOf) putBatchOf {
+		return func(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
+			var failed error
+			right(ctx, puts, func(_ int, err error) { failed = errors.Join(failed, err) })
+			for i := range puts {
+				done(i, failed)
 			}
 		}
-		return nil
-	}
-	return d
+	})
+}
+
+func batchRepeats() *double {
+	return newPutter(func(right putBatchOf) putBatchOf {
+		return func(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
+			right(ctx, puts, done)
+			done(0, nil)
+		}
+	})
 }
 
 func batchIgnoresContext() *double {
-	d := new(double)
-	d.batch = func(context.Context, []reprise.StorePut) error { return nil }
-	return d
+	return newPutter(func(right putBatchOf) putBatchOf {
+		return func(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
+			right(context.WithoutCancel(ctx), puts, done)
+		}
+	})
+}
+
+func partitionsAtRandom() *double {
+	return &double{partition: rand.Text}
+}
+
+func partitionsHaveLongNames() *double {
+	return &double{partition: func() string { return strings.Repeat("x", 256) }}
 }
 
 func putKeepsSlice() *double {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -36,8 +37,10 @@ func checkBatch(c *checker) {
 			puts[i].Lifetime = short
 		}
 	}
-	if err := batcher.PutBatch(c.Context(), puts); err != nil {
-		c.fail("PutBatch: %v", err)
+	for i, err := range c.putBatch(c.Context(), batcher, puts) {
+		if err != nil {
+			c.fail("PutBatch has told of put %d: %v", i, err)
+		}
 	}
 	c.awaitShort(s)
 	for i, key := range keys {
@@ -47,9 +50,59 @@ func checkBatch(c *checker) {
 			c.want("Get of a record of a batch", s.Get, key, want[i])
 		}
 	}
-	puts = []reprise.StorePut{{Key: newKey(), Record: want[0], Lifetime: long}, {Key: newKey(), Record: want[0]}}
-	if err := batcher.PutBatch(c.Context(), puts); err == nil {
-		c.fail("PutBatch for a lifetime of 0 returned no error")
+	puts = []reprise.StorePut{{Key: newKey(), Record: want[0], Lifetime: long}, {Key: newKey(), Record: want[0]}, {Key: newKey(), Record: want[1], Lifetime: long}}
+	for i, err := range c.putBatch(c.Context(), batcher, puts) {
+		if i == 1 && err == nil {
+			c.fail("PutBatch has told no error of a put for a lifetime of 0")
+		} else if i != 1 && err != nil {
+			c.fail("PutBatch has told an error of a put beside one for a lifetime of 0: %v", err)
+		}
+	}
+	c.want("Get of the first record of a batch with a put that fails", s.Get, puts[0].Key, want[0])
+	c.want("Get of the last record of a batch with a put that fails", s.Get, puts[2].Key, want[1])
+	c.wantAbsent("Get of a record that was put for a lifetime of 0", s.Get, puts[1].Key)
+}
+
+// putBatch calls PutBatch, which must tell of each put once.
+func (c *checker) putBatch(ctx context.Context, s reprise.BatchPutter, puts []reprise.StorePut) []error {
+	c.Helper()
+	errs, err := putBatch(ctx, s, puts)
+	if err != nil {
+		c.fail("%v", err)
+	}
+	return errs
+}
+
+// putBatch returns the outcome of each put, and an error unless it was told of each once.
+func putBatch(ctx context.Context, s reprise.BatchPutter, puts []reprise.StorePut) (outcomes []error, err error) {
+	var mu sync.Mutex
+	outcomes = make([]error, len(puts))
+	told := make([]int, len(puts))
+	s.PutBatch(ctx, puts, func(i int, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		outcomes[i] = err
+		told[i]++
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for i, times := range told {
+		if times != 1 {
+			err = fmt.Errorf("PutBatch has told %d times of put %d", times, i)
+		}
+	}
+	return outcomes, err
+}
+
+func checkPartition(c *checker) {
+	s := c.open()
+	partitioned := optional[reprise.Partitioned](c, s)
+	for _, key := range newKeys(100) {
+		var first, second string
+		c.prompt("Partition", func() { first, second = partitioned.Partition(key), partitioned.Partition(key) })
+		if first != second || len(first) > 255 {
+			c.fail("Partition returned %q for a key, and then %q", first, second)
+		}
 	}
 }
 

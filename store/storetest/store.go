@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -156,7 +157,10 @@ func calls(s reprise.Store, key reprise.StoreKey) map[string]func(context.Contex
 	}
 	if s, ok := s.(reprise.BatchPutter); ok {
 		puts := []reprise.StorePut{{Key: key, Record: []byte("record"), Lifetime: long}, {Key: newKey(), Record: []byte("record"), Lifetime: long}}
-		all["PutBatch"] = func(ctx context.Context) error { return s.PutBatch(ctx, puts) }
+		all["PutBatch"] = func(ctx context.Context) error {
+			outcomes, err := putBatch(ctx, s, puts)
+			return errors.Join(err, outcomes[0])
+		}
 	}
 	if s, ok := s.(reprise.Iterator); ok {
 		every := func(reprise.StoreKey, []byte, time.Time) bool { return true }

@@ -117,6 +117,7 @@ var cases = []testCase{
 	{"RestartLifetime", "A record that is past its lifetime is absent, whether or not it was swept yet.", checkRestartLifetime},
 	{"Batch", "PutBatch does what as many calls of Put do, in any order", checkBatch},
 	{"GetBatch", "GetBatch does what as many calls of Get do; keys may repeat.", checkGetBatch},
+	{"Partition", "Partition returns the name of the partition that key is in", checkPartition},
 	{"Incarnation", "TakeIncarnated is [Store.Take], and returns the number of the life in which the record was taken.", checkIncarnation},
 	{"IncarnationRestart", "the number changes whenever records that were taken or deleted may have come back", checkIncarnationRestart},
 	{"Clock", "Clock returns what the clock of the part of the store that key is in shows now, to a second", checkClock},

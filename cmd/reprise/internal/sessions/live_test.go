@@ -123,13 +123,10 @@ type patientStore struct{ memory.Store }
 
 func (*patientStore) BatchDelay() time.Duration { return time.Hour }
 
-func (s *patientStore) PutBatch(ctx context.Context, puts []reprise.StorePut) error {
-	for _, p := range puts {
-		if err := s.Put(ctx, p.Key, p.Record, p.Lifetime); err != nil {
-			return err
-		}
+func (s *patientStore) PutBatch(ctx context.Context, puts []reprise.StorePut, done func(int, error)) {
+	for i, p := range puts {
+		done(i, s.Put(ctx, p.Key, p.Record, p.Lifetime))
 	}
-	return nil
 }
 
 // TestLiveShowsWhatIsQueued as stored: a list waits for no batch.
