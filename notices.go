@@ -3,6 +3,7 @@ package reprise
 import (
 	"context"
 	"sync/atomic"
+	"time"
 )
 
 // noticeCounts are the counters of the notices of a store.
@@ -10,10 +11,19 @@ type noticeCounts struct {
 	told, lost atomic.Uint64
 }
 
+// followPatience is how long a store has to begin with it before somebody is told that it does not.
+const followPatience = 10 * time.Second
+
 // follow makes the cache follow a store that tells of removals, until ctx is done.
 func (b *StoreBinding) follow(ctx context.Context, store Notifier) {
 	residents := &b.cache.internal.residents
+	begins := time.AfterFunc(followPatience, func() {
+		if ctx.Err() == nil && !residents.present().isFollowing() && b.notices.lost.Load() == 0 {
+			b.logger.Warn("reprise: store does not tell of removals by other nodes so far; sessions are looked up in it until it does")
+		}
+	})
 	b.sweeping.Go(func() {
+		defer begins.Stop()
 		defer residents.setFollowing(false)
 		store.Notices(ctx, b.notice)
 	})

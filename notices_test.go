@@ -2,10 +2,13 @@ package reprise_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/reprise-tls/reprise"
 )
@@ -57,6 +60,35 @@ func fleet(t *testing.T) (s *tellingStore, a, b *node) {
 	synctest.Wait()
 	s.tell(reprise.NoticesFollow)
 	return s, a, b
+}
+
+// TestStoreThatNeverTells is warned of once: nothing else but a slower fleet shows it.
+func TestStoreThatNeverTells(t *testing.T) {
+	for name, c := range map[string]struct {
+		told []reprise.NoticeKind
+		want int
+	}{
+		"never":           {nil, 1},
+		"follows":         {[]reprise.NoticeKind{reprise.NoticesFollow}, 0},
+		"follows no more": {[]reprise.NoticeKind{reprise.NoticesFollow, reprise.NoticesLost}, 0}, // which was told
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &tellingStore{faultyStore: &faultyStore{}}
+				var log strings.Builder
+				newLoggingNode(t, s, reprise.RandomFleetKeys(), oneWriter, slog.New(slog.NewTextHandler(&log, nil)))
+				synctest.Wait()
+				for _, kind := range c.told {
+					s.tell(kind)
+				}
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if got := strings.Count(log.String(), "does not tell of removals"); got != c.want {
+					t.Errorf("%d warnings, want %d: %s", got, c.want, log.String())
+				}
+			})
+		})
+	}
 }
 
 // resumes fails unless the nodes resume the session with the outcome given.

@@ -45,6 +45,7 @@ func (s *Store) getTogether(ctx context.Context, keys []reprise.StoreKey, places
 				continue
 			}
 			record, _, err := recordOf(message, err)
+			s.wakeAfter(err, keys[i])
 			done(i, record, err)
 		}
 		places = again

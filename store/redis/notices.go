@@ -2,6 +2,8 @@ package redisstore
 
 import (
 	"context"
+	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -89,12 +91,34 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 }
 
 // wake makes the client connect to a primary that is new or was away, or find out that its own connection has broken: else the next
-// caller would.
+// caller would, who may have less time than that takes.
 func (s *Store) wake(ctx context.Context, sh *shard) {
-	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
+	if sh.waking.Swap(true) {
+		return
+	}
+	defer sh.waking.Store(false)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	key := s.keyWhere(func(slot uint16) bool { return s.slots.Load().shard(slot) == sh })
-	_, _, _ = s.Get(ctx, key) // which tries again
+	for ctx.Err() == nil {
+		if _, _, err := s.get(ctx, key); !isTimeout(err) { // of a caller who has begun to connect, and for whom others wait
+			return
+		}
+	}
+}
+
+// wakeAfter wakes the primary of a key, if a read has failed without an answer. It does not wait for that.
+func (s *Store) wakeAfter(err error, key reprise.StoreKey) {
+	if !isBroken(err) && !isTimeout(err) {
+		return
+	}
+	if sh := s.shardOf(key); sh != nil && !sh.waking.Load() {
+		go s.wake(s.ctx, sh)
+	}
+}
+
+func isTimeout(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // trackingOptions returns the options of a client with one connection, to one server, that tells of all changes but its own.

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"sync"
@@ -81,7 +82,24 @@ func (p *proxy) connect(client net.Conn) {
 	p.copy(server, client, false)
 }
 
+// copy copies what comes. Each part of an answer arrives when it has been on its way for the delay, however many are.
 func (p *proxy) copy(to, from net.Conn, answers bool) {
+	type part struct {
+		bytes []byte
+		due   time.Time
+	}
+	parts := make(chan part, 1000)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for part := range parts {
+			time.Sleep(time.Until(part.due))
+			if _, err := to.Write(part.bytes); err != nil {
+				p.drop(from)
+			}
+		}
+	}()
+	defer func() { close(parts); <-ended }()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
@@ -89,10 +107,11 @@ func (p *proxy) copy(to, from net.Conn, answers bool) {
 		open, delay := p.open, p.delay
 		p.mu.Unlock()
 		<-open
-		if answers && delay > 0 {
-			time.Sleep(delay)
+		if !answers {
+			delay = 0
 		}
-		if _, writeErr := to.Write(buf[:n]); err != nil || writeErr != nil {
+		parts <- part{bytes.Clone(buf[:n]), time.Now().Add(delay)}
+		if err != nil {
 			return
 		}
 	}

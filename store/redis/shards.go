@@ -23,6 +23,7 @@ type shard struct {
 	life    atomic.Uint64
 	clock   atomic.Pointer[clock]          // nil while it is not known
 	tracks  atomic.Pointer[rueidis.Client] // nil while notices are lost
+	waking  atomic.Bool
 	end     context.CancelFunc
 }
 
@@ -127,8 +128,12 @@ func (s *Store) TakeIncarnated(ctx context.Context, key reprise.StoreKey) (recor
 		return nil, 0, false, err
 	}
 	answer, err := await(ctx, func() rueidis.RedisResult { return takeScript.Exec(ctx, client, []string{s.name(key)}, nil) })
+	if err == nil {
+		err = answer.NonRedisError()
+	}
 	if err != nil {
-		return nil, 0, false, err
+		s.wakeAfter(err, key)
+		return nil, 0, false, wrap(err)
 	}
 	parts, err := answer.AsStrSlice()
 	switch {

@@ -90,6 +90,12 @@ func (s *Store) Put(ctx context.Context, key reprise.StoreKey, record []byte, li
 
 // Get implements [reprise.Store] with GET. It tries again if the connection has broken: that may have been long ago.
 func (s *Store) Get(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
+	record, ok, err = s.get(ctx, key)
+	s.wakeAfter(err, key)
+	return record, ok, err
+}
+
+func (s *Store) get(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
 	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.name(key)).Build() }
 	answer, err := s.do(ctx, get)
 	for tries := 1; isWorthAnother(ctx, err, tries); tries++ {

@@ -19,6 +19,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/certtest"
 	"github.com/reprise-tls/reprise/internal/redistest"
 	redisstore "github.com/reprise-tls/reprise/store/redis"
 	"github.com/reprise-tls/reprise/store/storetest"
@@ -290,6 +291,33 @@ func getBatch(ctx context.Context, s *redisstore.Store, keys ...reprise.StoreKey
 		}
 	})
 	return records, err
+}
+
+// TestConnectionOfAFarServerBroken: to make another one takes longer than a get may, so it is made aside.
+func TestConnectionOfAFarServerBroken(t *testing.T) {
+	authority, _ := certtest.Shared(t)
+	server := redistest.Config{Authority: authority}.Start(t)
+	p := startProxy(t, server.Addr)
+	s := open(t, "rediss://"+p.address(), secure(t))
+	awaitFollowing(t, s)
+	get := func() error {
+		ctx, cancel := contextFor(reprise.DefaultLookupTimeout)
+		defer cancel()
+		_, _, err := s.Get(ctx, reprise.StoreKey{1})
+		return err
+	}
+	if err := get(); err != nil {
+		t.Fatal(err)
+	}
+	p.slow(reprise.DefaultLookupTimeout * 3 / 5)
+	killConnections(t, server, false)
+	begun := time.Now()
+	await(t, "a get", func() bool { return get() == nil })
+	took := time.Since(begun)
+	t.Logf("gets work again after %v", took)
+	if took > 2*time.Second {
+		t.Error("that is too late")
+	}
 }
 
 // TestConnectionBroken: a get, and a batch of them, does not fail for a connection that was broken before.
