@@ -77,6 +77,7 @@ func clientKind(host, port string, config *tls.Config) [sha256.Size]byte {
 
 // Get implements [tls.ClientSessionCache]. The key is not needed: a ClientCache serves one kind of connection.
 func (c *ClientCache) Get(string) (*tls.ClientSessionState, bool) {
+	c.cache.counters.connect.Add(1)
 	ctx, cancel := context.WithTimeout(context.Background(), c.cache.options.LookupTimeout)
 	defer cancel()
 	external := func(time.Time) context.Context { return ctx }

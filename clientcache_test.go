@@ -287,8 +287,9 @@ func TestClientCacheTakesTLS13Tickets(t *testing.T) {
 	if _, ok := client.Get(""); ok {
 		t.Error("a ticket was handed out twice")
 	}
-	if n := cache.Stats().Removals[reprise.RemovedUsed]; n != 1 {
-		t.Errorf("%d sessions removed as used", n)
+	dial(t, addr, config)
+	if st := cache.Stats(); st.Removals[reprise.RemovedUsed] != 1 || st.Connect != 4 || st.Hits != 1 {
+		t.Errorf("%d sessions removed as used, %d connections, %d hits", st.Removals[reprise.RemovedUsed], st.Connect, st.Hits)
 	}
 }
 

@@ -10,6 +10,8 @@ type Stats struct {
 	// Accept counts server connections begun, AcceptGood the handshakes completed, resumed ones included. Connections that go
 	// on without sessions, as those of a configuration that is not safe for them do, are in neither.
 	Accept, AcceptGood uint64
+	// Connect counts client connections that asked a [ClientCache] for a session, as each does that begins.
+	Connect uint64
 	// Hits counts sessions resumed, wherever they were found; CallbackHits those that the get callback returned,
 	// whether or not they were resumed then, or looked up ([Connection.Expect]). Of what a [StoreBinding] asks its store ahead, those count that
 	// were looked up.
@@ -41,7 +43,7 @@ type Stats struct {
 
 // counters are the parts of [Stats] that are counted.
 type counters struct {
-	accept, acceptGood, hits, callbackHits, misses, doubted, timeouts, cacheFull, adopted, noRoom, notKept, callbackPanics atomic.Uint64
+	accept, acceptGood, connect, hits, callbackHits, misses, doubted, timeouts, cacheFull, adopted, noRoom, notKept, callbackPanics atomic.Uint64
 
 	outcomes [numReasons]atomic.Uint64
 	removals [numRemovals]atomic.Uint64
@@ -55,6 +57,7 @@ func (c *Cache) Stats() Stats {
 		Unconfirmed:    int(c.internal.unconfirmed.Load()),
 		Accept:         n.accept.Load(),
 		AcceptGood:     n.acceptGood.Load(),
+		Connect:        n.connect.Load(),
 		Hits:           n.hits.Load(),
 		CallbackHits:   n.callbackHits.Load(),
 		Misses:         n.misses.Load(),
