@@ -213,10 +213,14 @@ func TestPartitionThatHangsLeavesRoom(t *testing.T) {
 					t.Errorf("%d queued, %d dropped; want %d", got.Queued, got.PutsDropped, change.most)
 				}
 				for range 10 {
-					for _, s := range store.makeIn(n, "a", 10, long) {
+					for _, s := range store.makeIn(n, "a", 5, long) {
 						n.announce(s)
+						time.Sleep(time.Millisecond)
 					}
 					time.Sleep(15 * time.Millisecond)
+					if seen := store.seen(); seen[len(seen)-1] != "batch of 5" {
+						t.Errorf("puts of another partition were no batch, but %q", seen[len(seen)-1])
+					}
 				}
 				if got := n.stats(); got.Queued != change.most || got.PutsDropped != uint64(300-change.most) {
 					t.Errorf("%d queued, %d dropped after puts of another partition; want %d", got.Queued, got.PutsDropped, change.most)

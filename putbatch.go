@@ -3,7 +3,7 @@ package reprise
 import "time"
 
 // Puts make batches if the store is a [BatchPutter]: one that finds its lane empty waits for others. A delete of another key that is
-// queued behind them, or somebody who waits for the queue to be written, ends the wait, and so does a queue that is half full.
+// queued behind them, or somebody who waits for the queue to be written, ends the wait, and so does a lane that takes half of the queue.
 
 const (
 	// maxBatch is how many puts make a batch at most. One that is complete waits no longer.
@@ -23,7 +23,7 @@ func (l *writeLane) gather(isFirst bool) {
 			l.gathered()
 		})
 	}
-	if l.waiting++; l.waiting == maxBatch || len(w.entries) > w.maxLength/2 || w.bytes > w.maxBytes/2 {
+	if l.waiting++; l.waiting == maxBatch || l.length > w.maxLength/2 || l.bytes > w.maxBytes/2 {
 		l.gathered()
 	} else {
 		l.hire() // nobody, while puts are gathered
