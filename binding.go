@@ -22,7 +22,7 @@ const (
 	DefaultQueueLength = 1 << 15
 	// DefaultQueueBytes is how many bytes of records may wait to be written.
 	DefaultQueueBytes = 16 << 20
-	// DefaultWriters is how many puts and deletes are under way at a time.
+	// DefaultWriters is how many puts are under way at a time, and how many deletes.
 	DefaultWriters = 16
 )
 
@@ -33,14 +33,13 @@ type StoreOptions struct {
 	ReadTimeout time.Duration
 	// WriteTimeout is how long a put or a delete may take; no handshake waits for these. 0 means [DefaultWriteTimeout].
 	WriteTimeout time.Duration
-	// QueueLength is how many puts may wait to be written; deletes have room for as many more. 0 means
-	// [DefaultQueueLength]. The queue takes QueueBytes of memory for records, and 300 bytes for each put and delete. A partition of the
-	// store that hangs has half of it at most.
+	// QueueLength is how many puts may wait to be written, and how many deletes. 0 means [DefaultQueueLength]. The queue takes QueueBytes
+	// of memory for records, and 300 bytes for each put and delete. A partition of the store that hangs ([Partitioned]) has half of it
+	// at most.
 	QueueLength int
 	// QueueBytes is how many bytes of records may wait to be written. 0 means [DefaultQueueBytes].
 	QueueBytes int
-	// Writers is how many puts and deletes are under way at a time, in each partition of the store ([Partitioned]). 0 means
-	// [DefaultWriters].
+	// Writers is how many puts are under way at a time, and how many deletes, in each partition of the store. 0 means [DefaultWriters].
 	Writers int
 }
 
@@ -136,7 +135,7 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.queue.entries = make(map[StoreKey]*writeEntry)
 	b.queue.lookups = make(map[StoreKey]*storeLookup)
 	b.queue.goroutines = workers.New(ctx.Done(), (*writeLane).work)
-	b.partitions.init(s, func(name string) *partition { return b.newPartition(ctx, name) })
+	b.partitions.init(s, b.calls.reportPanic, func(name string) *partition { return b.newPartition(ctx, name) })
 
 	if err := b.setCallbacks(); err != nil {
 		cancel()
@@ -358,10 +357,15 @@ func sameSecret(a, b *Session) bool {
 }
 
 // incarnation returns the present life of the part of the store that a record is in, 0 if the store has but one.
-func (b *StoreBinding) incarnation(key StoreKey) uint64 {
+func (b *StoreBinding) incarnation(key StoreKey) (life uint64) {
 	if b.incarnated == nil {
 		return 0
 	}
+	defer func() {
+		if with := recover(); with != nil {
+			b.calls.reportPanic("incarnation", with)
+		}
+	}()
 	return b.incarnated.Incarnation(key)
 }
 
@@ -419,21 +423,11 @@ func (b *StoreBinding) generated(id SessionID) bool {
 func (b *StoreBinding) newPartition(ctx context.Context, name string) *partition {
 	p := &partition{name: name}
 	p.breaker.ctx = ctx
-	p.breaker.probe = func() error { return b.probe(p) }
+	p.breaker.probe = func() error { return b.calls.probe(p) }
 	p.breaker.changed = func(to BreakerState) { b.breakerChanged(p, to) }
-	p.lane.queue = &b.queue
-	p.lane.breaker = &p.breaker
+	p.puts.queue, p.deletes.queue = &b.queue, &b.queue
+	p.puts.partition, p.deletes.partition = p, p
 	return p
-}
-
-// probe asks a partition for a record that nobody has put.
-func (b *StoreBinding) probe(p *partition) error {
-	call, err := b.calls.startAnyway(storeRequest{method: storeGet, key: b.partitions.keyIn(p)}, nil, nil)
-	if err != nil {
-		return err
-	}
-	<-call.done
-	return call.err
 }
 
 func (b *StoreBinding) breakerChanged(p *partition, to BreakerState) {

@@ -3,7 +3,6 @@ package reprise
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -41,16 +40,8 @@ func (s *togetherStore) GetBatch(ctx context.Context, keys []StoreKey, done func
 
 // callsOf returns the calls of a store, which are made when it lets them be.
 func callsOf(t *testing.T, s *togetherStore) (c *storeCalls, release func()) {
-	c = &storeCalls{
-		store: s, batchGetter: s, ctx: t.Context(), waitedFor: make(map[*storeCall]struct{}),
-		readTimeout: time.Second, logger: slog.New(slog.DiscardHandler),
-	}
-	c.partitions = new(partitions)
-	c.partitions.init(s, func(string) *partition {
-		return &partition{breaker: breaker{
-			ctx: t.Context(), probe: func() error { return errors.New("never asked") }, changed: func(BreakerState) {},
-		}}
-	})
+	c = newCalls(t, s)
+	c.batchGetter = s
 	held := make(chan struct{})
 	c.workers = workers.New(t.Context().Done(), func(call *storeCall) { <-held; call.run() })
 	return c, func() { close(held) }
@@ -59,7 +50,7 @@ func callsOf(t *testing.T, s *togetherStore) (c *storeCalls, release func()) {
 func (c *storeCalls) startGets(t *testing.T, n int) (calls []*storeCall) {
 	t.Helper()
 	for i := range n {
-		call, err := c.start(storeRequest{method: storeGet, key: StoreKey{byte(i)}}, nil)
+		call, err := c.start(c.partitions.whole, storeRequest{method: storeGet, key: StoreKey{byte(i)}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,14 +18,19 @@ import (
 // A partitionedStore is a batchStore with two partitions, of which one hangs while hangs is set.
 type partitionedStore struct {
 	batchStore
+	where func(key reprise.StoreKey) string // if not nil, says in which
 	hangs atomic.Bool
-	hung  atomic.Int64 // calls of the partition that hangs
+	deaf  chan struct{} // if not nil, it hangs until that is closed, whatever its context says
+	hung  atomic.Int64  // calls of the partition that hangs
 }
 
 const hangingPartition = "b"
 
 func (s *partitionedStore) Partition(key reprise.StoreKey) string {
-	if key[0]%2 == 1 {
+	switch {
+	case s.where != nil:
+		return s.where(key)
+	case key[0]%2 == 1:
 		return hangingPartition
 	}
 	return "a"
@@ -37,6 +42,10 @@ func (s *partitionedStore) wait(ctx context.Context, key reprise.StoreKey) error
 		return nil
 	}
 	s.hung.Add(1)
+	if s.deaf != nil {
+		<-s.deaf
+		return errFault
+	}
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -125,7 +134,7 @@ func TestPartitionThatHangs(t *testing.T) {
 				other.hasNot(s)
 			}
 		}
-		if got := n.stats(); got.Breaker != reprise.BreakerClosed || got.Timeouts == 0 {
+		if got := n.stats(); got.Timeouts == 0 || got.Queued == 0 {
 			t.Errorf("stats %+v", got)
 		}
 		store.hangs.Store(false)
@@ -205,6 +214,9 @@ func TestPartitionThatHangsLeavesRoom(t *testing.T) {
 				long := func(p *reprise.SessionParams) { p.ApplicationData = [][]byte{make([]byte, change.length)} }
 				change.options.WriteTimeout = time.Hour
 				n := newNode(t, store, nil, change.options)
+				n.announce(store.makeIn(n, "a", 1)[0])
+				n.announce(store.makeIn(n, hangingPartition, 1)[0])
+				n.flush()
 				store.hangs.Store(true)
 				for _, s := range store.makeIn(n, hangingPartition, 300, long) {
 					n.announce(s)
@@ -337,3 +349,196 @@ type endlessStore struct {
 }
 
 func (s *endlessStore) Partition(reprise.StoreKey) string { return fmt.Sprint(s.partitions.Add(1)) }
+
+// TestDeletesOfAPartitionThatHangs leave room for puts, and for deletes of others.
+func TestDeletesOfAPartitionThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &partitionedStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{QueueLength: 100})
+		well := store.makeIn(n, "a", 10)
+		for _, s := range append(well, store.makeIn(n, hangingPartition, 1)...) {
+			n.announce(s)
+		}
+		n.flush()
+		store.hangs.Store(true)
+		for range 300 {
+			for _, s := range store.makeIn(n, hangingPartition, 1) {
+				n.remove(s, reprise.RemovedUnclean)
+			}
+		}
+		if got := n.stats(); got.Queued != 50 || got.DeletesLost != 250 {
+			t.Errorf("%d deletes queued, %d lost", got.Queued, got.DeletesLost)
+		}
+		for _, s := range store.makeIn(n, "a", 10) {
+			n.announce(s)
+		}
+		for _, s := range well {
+			n.remove(s, reprise.RemovedUnclean)
+		}
+		time.Sleep(11 * time.Millisecond)
+		if got := n.stats(); got.PutsDropped != 0 || got.DeletesLost != 250 || got.Queued != 50 {
+			t.Errorf("%d puts dropped, %d deletes lost, %d queued", got.PutsDropped, got.DeletesLost, got.Queued)
+		}
+	})
+}
+
+// TestOnePartitionHasTheWholeQueue: there is nobody to leave room for.
+func TestOnePartitionHasTheWholeQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &partitionedStore{where: func(reprise.StoreKey) string { return hangingPartition }}
+		store.hangs.Store(true)
+		n := newNode(t, store, nil, reprise.StoreOptions{QueueLength: 100})
+		n.announceEach(100)
+		if got := n.stats(); got.Queued != 100 || got.PutsDropped != 0 {
+			t.Errorf("%d queued, %d dropped", got.Queued, got.PutsDropped)
+		}
+	})
+}
+
+// TestPartitionsAreForgotten: addresses of servers change for years, and two of them are told apart still.
+func TestPartitionsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var address atomic.Int64 // of all keys, while it is not negative
+		store := &partitionedStore{}
+		store.where = func(key reprise.StoreKey) string {
+			if now := address.Load(); now >= 0 {
+				return fmt.Sprint(now)
+			}
+			return string('a' + key[0]%2)
+		}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		sessions := n.announceEach(2)
+		n.flush()
+		for address.Add(1) < 3000 {
+			n.has(sessions[0])
+			if address.Load() == 10 {
+				store.beforeCall(fail, "get")
+				n.failsFiveGets(sessions[1])
+				store.beforeCall(nil, "get")
+				time.Sleep(time.Second)
+			}
+		}
+		address.Store(-1)
+		hung, well := store.makeIn(n, hangingPartition, 1)[0], store.makeIn(n, "a", 1)[0]
+		n.announce(hung)
+		n.announce(well)
+		n.flush()
+		store.hangs.Store(true)
+		for range 10 {
+			if _, err := n.get(hung.ID()); err == nil {
+				t.Error("a get of a partition that hangs has succeeded")
+			}
+			synctest.Wait()
+			n.has(well)
+		}
+		if got := n.stats().BreakerOpened; got != 2 {
+			t.Errorf("breakers have opened %d times", got)
+		}
+	})
+}
+
+// TestKeyMovesFromAPartitionThatHangs: what is to be written goes where it is now.
+func TestKeyMovesFromAPartitionThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &partitionedStore{}
+		var moved atomic.Bool
+		store.where = func(key reprise.StoreKey) string {
+			switch key[0] % 4 {
+			case 0:
+				return "a"
+			case 1:
+				if moved.Load() {
+					return "a"
+				}
+			}
+			return hangingPartition
+		}
+		keys := reprise.RandomFleetKeys()
+		n, other := newNode(t, store, keys, reprise.StoreOptions{}), newNode(t, store, keys, reprise.StoreOptions{})
+		var gone *reprise.Session
+		for gone == nil || n.Keys().StoreKeys(gone.ID())[0][0]%4 != 1 {
+			gone = n.make()
+		}
+		n.announce(gone)
+		n.flush()
+		store.hangs.Store(true)
+		n.remove(gone, reprise.RemovedRevoked)
+		time.Sleep(20 * time.Second)
+		other.hasNotYet(gone)
+		moved.Store(true)
+		other.has(gone)
+		time.Sleep(2 * time.Second)
+		other.hasNot(gone)
+	})
+}
+
+// hasNotYet fails if a get finds the session.
+func (n *node) hasNotYet(s *reprise.Session) {
+	n.t.Helper()
+	if got, _ := n.get(s.ID()); got != nil {
+		n.t.Error("a session was found in a partition that hangs")
+	}
+	synctest.Wait() // the call ends at the same moment
+}
+
+// TestPartitionThatPanics harms nothing.
+func TestPartitionThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &partitionedStore{where: func(reprise.StoreKey) string { panic("no partition") }}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		s := n.stored(singleUse)
+		n.has(s)
+		store.beforeCall(fail, "get")
+		n.failsFiveGets(s)
+		store.beforeCall(nil, "get")
+		time.Sleep(time.Second) // for a probe
+		n.takes(s, true)
+	})
+}
+
+// TestDeafPartition does not use up the calls of others in the course of time.
+func TestDeafPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &partitionedStore{deaf: make(chan struct{})}
+		defer close(store.deaf)
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		hung, well := store.makeIn(n, hangingPartition, 1)[0], store.makeIn(n, "a", 1)[0]
+		n.announce(hung)
+		n.announce(well)
+		n.flush()
+		store.hangs.Store(true)
+		for range 5 {
+			_, _ = n.get(hung.ID())
+			synctest.Wait()
+		}
+		time.Sleep(time.Hour)
+		n.has(well)
+		if got := store.hung.Load(); got > 6 {
+			t.Errorf("the partition was asked %d times while no call of it returned", got)
+		}
+	})
+}
+
+// TestManyCallsOfADeafPartition leave some for others.
+func TestManyCallsOfADeafPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &partitionedStore{deaf: make(chan struct{})}
+		defer close(store.deaf)
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		well := store.makeIn(n, "a", 1)[0]
+		n.announce(well)
+		n.flush()
+		for range 3000 { // which are under way no more
+			n.has(well)
+		}
+		store.hangs.Store(true)
+		for _, s := range store.makeIn(n, hangingPartition, 5000) {
+			go n.get(s.ID())
+		}
+		synctest.Wait()
+		n.has(well)
+		if got := store.hung.Load(); got < 2000 || got > 2100 {
+			t.Errorf("%d calls of the partition are under way", got)
+		}
+	})
+}

@@ -2,8 +2,8 @@ package reprise
 
 import "time"
 
-// Puts make batches if the store is a [BatchPutter]: one that finds its lane empty waits for others. A delete of another key that is
-// queued behind them, or somebody who waits for the queue to be written, ends the wait, and so does a lane that takes half of the queue.
+// Puts make batches if the store is a [BatchPutter]: one that finds its lane empty waits for others. Somebody who waits for the queue to be
+// written ends the wait, and so do puts that take half of the queue.
 
 const (
 	// maxBatch is how many puts make a batch at most. One that is complete waits no longer.
@@ -12,9 +12,9 @@ const (
 	maxBatchBytes = 256 << 10
 )
 
-// gather is called for a put that was queued, behind others or not.
+// gather is called for a put that was added, behind others or not.
 func (l *writeLane) gather(isFirst bool) {
-	w := l.queue
+	w, room := l.queue, &l.partition.room
 	if isFirst {
 		l.waiting = 0
 		l.gathering = time.AfterFunc(w.batchDelay, func() {
@@ -23,7 +23,7 @@ func (l *writeLane) gather(isFirst bool) {
 			l.gathered()
 		})
 	}
-	if l.waiting++; l.waiting == maxBatch || l.length > w.maxLength/2 || l.bytes > w.maxBytes/2 {
+	if l.waiting++; l.waiting == maxBatch || room.puts > w.maxLength/2 || room.bytes > w.maxBytes/2 {
 		l.gathered()
 	} else {
 		l.hire() // nobody, while puts are gathered
@@ -39,9 +39,8 @@ func (l *writeLane) gathered() {
 	l.hire()
 }
 
-// inBatch tells whether next, which may be nil, goes into one batch with those of a turn, which have that size. While writes fail, each goes
+// inBatch tells whether the first entry goes into one batch with those of a turn, which have that size. While writes fail, each goes
 // alone, so that few puts have an unknown outcome.
-func (l *writeLane) inBatch(turn *writeTurn, size int, next *writeEntry) bool {
-	return l.queue.batchDelay > 0 && !l.failing && len(turn.entries) < maxBatch && turn.entries[0].running.isPut() && next != nil &&
-		next.want.isPut() && size+next.want.size() <= maxBatchBytes
+func (l *writeLane) inBatch(turn *writeTurn, size int) bool {
+	return l.queue.batchDelay > 0 && !l.failing && len(turn.entries) < maxBatch && l.first.want.isPut() && size+l.first.want.size() <= maxBatchBytes
 }

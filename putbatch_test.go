@@ -172,7 +172,7 @@ func TestDeleteDoesNotWaitForABatch(t *testing.T) {
 		n.announceEach(2)
 		n.remove(s, reprise.RemovedExplicitly)
 		synctest.Wait()
-		store.saw(t, "put", "batch of 2", "delete")
+		store.saw(t, "put", "delete")
 		n.hasNot(s)
 	})
 }
@@ -186,10 +186,11 @@ func TestTakeOfAPutThatWaitsForABatch(t *testing.T) {
 		n.announceEach(2)
 		n.has(s)
 		n.takes(s, true)
+		synctest.Wait()
 		n.takes(s, false)
 		n.hasNot(s)
 		time.Sleep(11 * time.Millisecond)
-		store.saw(t, "delete", "batch of 2")
+		store.saw(t, "delete", "take", "get", "batch of 2")
 		n.hasNot(s)
 	})
 }
@@ -255,10 +256,7 @@ func TestExpiredPutAfterDelete(t *testing.T) {
 		store := &batchStore{}
 		n := newNode(t, store, nil, reprise.StoreOptions{Writers: 1, WriteTimeout: time.Hour})
 		first := n.stored()
-		f, release := hang()
-		store.beforeCall(f, "put")
-		n.announceEach(1)
-		time.Sleep(11 * time.Millisecond) // the only writer is busy
+		release := n.busy(&store.faultyStore)
 		n.remove(first, reprise.RemovedExplicitly)
 		n.announceEach(1)
 		n.announce(again(t, first, n.make(func(p *reprise.SessionParams) { p.Timeout = time.Second })))
@@ -267,6 +265,6 @@ func TestExpiredPutAfterDelete(t *testing.T) {
 		release()
 		n.flush()
 		n.hasNot(first)
-		store.saw(t, "put", "put", "batch of 2", "delete", "get")
+		store.saw(t, "put", "put", "batch of 2", "delete", "delete", "get")
 	})
 }

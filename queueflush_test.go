@@ -10,9 +10,9 @@ import (
 func TestFlushThatIsGivenUp(t *testing.T) {
 	p := new(partitions)
 	w := &writeBehind{entries: make(map[StoreKey]*writeEntry), partitions: p}
-	p.init(nil, func(string) *partition { return &partition{lane: writeLane{queue: w}} })
-	first, second := w.begin(StoreKey{1}, &p.whole.lane), w.begin(StoreKey{2}, &p.whole.lane)
-	first.want, second.want = &storeWrite{}, &storeWrite{}
+	p.init(nil, nil, func(string) *partition { return &partition{puts: writeLane{queue: w}} })
+	first := w.begin(&writeEntry{key: StoreKey{1}, home: p.whole, want: &storeWrite{}})
+	second := w.begin(&writeEntry{key: StoreKey{2}, home: p.whole, want: &storeWrite{}})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := w.flush(ctx); !errors.Is(err, context.Canceled) || len(w.flushes) != 0 {

@@ -89,13 +89,13 @@ type storeRequest struct {
 // A storeCall is a call under way. Its results may be read when done is closed. It is the context that the store is called with,
 // too, unless it is one of a batch: done when the call has ended, by the store, at its deadline or with the binding.
 type storeCall struct {
-	calls    *storeCalls
-	request  storeRequest
-	breaker  *breaker  // of reads, that of the partition
-	ended    func()    // if not nil, called before done is closed
-	batch    *getBatch // that it makes the call for; nil if it is for itself alone
-	deadline time.Time
-	timer    *time.Timer
+	calls     *storeCalls
+	request   storeRequest
+	partition *partition
+	ended     func()    // if not nil, called before done is closed
+	batch     *getBatch // that it makes the call for; nil if it is for itself alone
+	deadline  time.Time
+	timer     *time.Timer
 
 	hasReturned bool // under calls.mu
 
@@ -106,25 +106,22 @@ type storeCall struct {
 	cause  error // why it is done, as a context says
 }
 
-// start makes a call. Reads are refused while the breaker is not closed. ended, if not nil, is called when the call has
+// start makes a call of a partition. Reads are refused while its breaker is not closed. ended, if not nil, is called when the call has
 // ended, before it is done.
-func (c *storeCalls) start(request storeRequest, ended func()) (*storeCall, error) {
-	var b *breaker
-	if request.method.reads() {
-		if b = &c.partitions.of(request.key).breaker; !b.closed() {
-			return nil, ErrStoreUnavailable
-		}
+func (c *storeCalls) start(p *partition, request storeRequest, ended func()) (*storeCall, error) {
+	if request.method.reads() && !p.breaker.closed() {
+		return nil, ErrStoreUnavailable
 	}
-	return c.startAnyway(request, b, ended)
+	return c.startAnyway(p, request, ended)
 }
 
 // startAnyway is start for the breaker's own probe.
-func (c *storeCalls) startAnyway(request storeRequest, b *breaker, ended func()) (*storeCall, error) {
+func (c *storeCalls) startAnyway(p *partition, request storeRequest, ended func()) (*storeCall, error) {
 	timeout := c.writeTimeout
 	if request.method.reads() {
 		timeout = c.readTimeout
 	}
-	call := &storeCall{calls: c, request: request, breaker: b, ended: ended, done: make(chan struct{})}
+	call := &storeCall{calls: c, partition: p, request: request, ended: ended, done: make(chan struct{})}
 	call.deadline = time.Now().Add(timeout) //nolint:forbidigo // of a call, not of a session
 	if err := c.admit(call); err != nil {
 		return nil, err
@@ -144,10 +141,15 @@ func (c *storeCalls) admit(call *storeCall) error {
 	if c.ctx.Err() != nil {
 		return ErrStoreUnavailable
 	}
-	if c.running == maxStoreCalls {
-		return fmt.Errorf("%w: %d calls are under way", ErrStoreUnavailable, maxStoreCalls)
+	most := maxStoreCalls
+	if c.partitions.areMany() {
+		most /= 2
+	}
+	if c.running == maxStoreCalls || call.partition.running >= most {
+		return fmt.Errorf("%w: %d calls are under way", ErrStoreUnavailable, c.running)
 	}
 	c.running++
+	call.partition.running++
 	c.waitedFor[call] = struct{}{}
 	return nil
 }
@@ -180,6 +182,7 @@ func (c *storeCalls) returned(call *storeCall) {
 	if !call.hasReturned {
 		call.hasReturned = true
 		c.running--
+		call.partition.running--
 	}
 }
 
@@ -241,9 +244,14 @@ func (call *storeCall) Value(key any) any {
 // guard is deferred around every call: a panic is an error.
 func (c *storeCalls) guard(m storeMethod, failed *error) {
 	if p := recover(); p != nil {
-		c.logger.Error("reprise: store panicked", "method", storeMethodNames[m], "panic", fmt.Sprint(p), "stack", stack.Trace())
+		c.reportPanic(storeMethodNames[m], p)
 		*failed = errStorePanicked
 	}
+}
+
+// reportPanic logs what a method of the store has panicked with.
+func (c *storeCalls) reportPanic(method string, p any) {
+	c.logger.Error("reprise: store panicked", "method", method, "panic", fmt.Sprint(p), "stack", stack.Trace())
 }
 
 // do calls the store.
@@ -302,8 +310,8 @@ func (c *storeCalls) judge(call *storeCall, err error) error {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) // closed: no fault of the store
 	}
 	method := call.request.method
-	if call.breaker != nil {
-		call.breaker.record(err)
+	if method.reads() {
+		call.partition.breaker.record(err)
 	}
 	if err == nil {
 		return nil
@@ -328,6 +336,38 @@ func (c *storeCalls) count(err error) {
 	}
 }
 
+// ask asks a partition for a record that nobody has put, and returns nil if it has answered.
+func (c *storeCalls) ask(p *partition) error {
+	call, err := c.start(p, storeRequest{method: storeGet, key: c.partitions.keyIn(p)}, nil)
+	if err != nil {
+		return err
+	}
+	<-call.done
+	return call.err
+}
+
+// probe is ask for the breaker. It waits for no answer while the last one has not come.
+func (c *storeCalls) probe(p *partition) error {
+	if p.probe != nil && !c.hasReturned(p.probe) {
+		return errStillAsked
+	}
+	call, err := c.startAnyway(p, storeRequest{method: storeGet, key: c.partitions.keyIn(p)}, nil)
+	if err != nil {
+		return err
+	}
+	p.probe = call
+	<-call.done
+	return call.err
+}
+
+var errStillAsked = errors.New("the store has not returned from a probe")
+
+func (c *storeCalls) hasReturned(call *storeCall) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return call.hasReturned
+}
+
 // storeValues are the values of the store.
 type storeValues struct{ calls *storeCalls }
 
@@ -343,7 +383,7 @@ func (v storeValues) SwapValue(ctx context.Context, key StoreKey, old, value []b
 }
 
 func (v storeValues) do(ctx context.Context, r storeRequest) ([]byte, error) {
-	call, err := v.calls.start(r, nil)
+	call, err := v.calls.start(v.calls.partitions.of(r.key), r, nil)
 	if err != nil {
 		return nil, err
 	}

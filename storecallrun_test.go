@@ -2,6 +2,8 @@ package reprise
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"testing"
 	"time"
 )
@@ -17,6 +19,20 @@ func (s *countingStore) Get(context.Context, StoreKey) (record []byte, ok bool, 
 	return nil, false, nil
 }
 
+// newCalls returns calls of a store without partitions, whose breaker never closes again.
+func newCalls(t *testing.T, s Store) *storeCalls {
+	c := &storeCalls{
+		store: s, ctx: t.Context(), waitedFor: make(map[*storeCall]struct{}), partitions: new(partitions),
+		readTimeout: time.Second, logger: slog.New(slog.DiscardHandler),
+	}
+	c.partitions.init(s, c.reportPanic, func(string) *partition {
+		return &partition{breaker: breaker{
+			ctx: t.Context(), probe: func() error { return errors.New("never asked") }, changed: func(BreakerState) {},
+		}}
+	})
+	return c
+}
+
 // TestCallThatHasEndedIsNotBegun: the goroutine of a call can get to run when the binding, and the store, are closed.
 func TestCallThatHasEndedIsNotBegun(t *testing.T) {
 	for name, end := range map[string]func(*storeCall){
@@ -26,9 +42,9 @@ func TestCallThatHasEndedIsNotBegun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &countingStore{}
-			calls := &storeCalls{store: store, ctx: t.Context(), waitedFor: make(map[*storeCall]struct{})}
+			calls := newCalls(t, store)
 			call := &storeCall{
-				calls: calls, request: storeRequest{method: storeGet}, done: make(chan struct{}),
+				calls: calls, partition: calls.partitions.whole, request: storeRequest{method: storeGet}, done: make(chan struct{}),
 				deadline: time.Now().Add(time.Minute), timer: time.NewTimer(time.Minute),
 			}
 			if err := calls.admit(call); err != nil {

@@ -291,13 +291,20 @@ func (s *faultyStore) saw(t *testing.T, want ...string) {
 	}
 }
 
-// busy makes a node's only writer busy with a put, until release is called.
+// busy makes a node's only writers busy, of puts and of deletes, until release is called: puts go on first.
 func (n *node) busy(s *faultyStore) (release func()) {
 	n.t.Helper()
-	f, release := hang()
-	s.beforeCall(f, "put")
+	put, releasePut := hang()
+	remove, releaseDelete := hang()
+	s.beforeCall(put, "put")
+	s.beforeCall(remove, "delete")
 	n.announce(n.make())
-	synctest.Wait()
-	s.beforeCall(nil, "put")
-	return release
+	n.remove(n.make(), reprise.RemovedExplicitly)
+	time.Sleep(11 * time.Millisecond) // in which puts make a batch
+	s.beforeCall(nil, "put", "delete")
+	return func() {
+		releasePut()
+		synctest.Wait()
+		releaseDelete()
+	}
 }

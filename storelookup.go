@@ -58,7 +58,7 @@ func (w *writeBehind) lookup(key StoreKey) (*storeLookup, error) {
 		return under, nil
 	}
 	l := &storeLookup{}
-	call, err := w.calls.start(storeRequest{method: storeGet, key: key}, func() { w.endLookup(key, l) })
+	call, err := w.calls.start(w.partitions.of(key), storeRequest{method: storeGet, key: key}, func() { w.endLookup(key, l) })
 	if err != nil {
 		return nil, err
 	}

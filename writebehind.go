@@ -21,24 +21,24 @@ import (
 //   - a put is tried once: its outcome is unknown if it fails, and a second try could bring back what was taken or
 //     deleted elsewhere meanwhile. A delete is tried until it succeeds.
 //
-// If the store takes several puts together, those of some milliseconds go in one call (see putbatch.go). Each partition of the store has a
-// lane and workers of its own (see writelane.go).
+// Puts and deletes have lanes and workers of their own, in each partition of the store (see writelane.go): keys have no order among each
+// other. If the store takes several puts together, those of some milliseconds go in one call (see putbatch.go).
 //
 // Gets of one key at a time share one call of the store. A take or delete of the key makes its result void.
 type writeBehind struct {
 	calls      *storeCalls
 	now        func() time.Time
 	seal       func(StoreKey, unsealed) []byte // makes a record
-	maxLength  int                             // of entries that begin with a put; twice as many may begin with a delete
-	maxBytes   int
-	maxWorkers int           // of each lane
-	batchDelay time.Duration // how long puts are gathered; 0: the store takes them one by one
+	maxLength  int                             // of entries that begin with a put, and of those that begin with a delete
+	maxBytes   int                             // of the records to come
+	maxWorkers int                             // of each lane
+	batchDelay time.Duration                   // how long puts are gathered; 0: the store takes them one by one
 	goroutines *workers.Pool[*writeLane]
 	partitions *partitions
 
 	mu      sync.Mutex
 	entries map[StoreKey]*writeEntry
-	bytes   int       // of the records to come of entries
+	room    writeRoom // that they take
 	warned  time.Time // of puts that were dropped
 	closed  bool
 	stopped bool
@@ -74,13 +74,24 @@ func (w *storeWrite) size() int {
 
 // A writeEntry is a key that has something to be written.
 type writeEntry struct {
-	key     StoreKey
-	lane    *writeLane
-	want    *storeWrite // the last that was asked for; nil before there was one
-	running *storeWrite // the one under way; often want itself
-	owes    bool        // a put took the place of a delete: if it fails or is left out, the delete is due
-	queued  bool
-	next    *writeEntry
+	key        StoreKey
+	home       *partition  // that it began in
+	isOfPut    bool        // it began with one
+	want       *storeWrite // the last that was asked for; nil before there was one
+	running    *storeWrite // the one under way; often want itself
+	owes       bool        // a put took the place of a delete: if it fails or is left out, the delete is due
+	lane       *writeLane  // that it has a turn in; nil if there is none to come
+	prev, next *writeEntry // in the lane
+}
+
+// writeRoom is what entries take of the queue: how many have begun with a put, and with a delete, and the bytes of the records to come.
+type writeRoom struct{ puts, deletes, bytes int }
+
+// change adds to it.
+func (r *writeRoom) change(by writeRoom) {
+	r.puts += by.puts
+	r.deletes += by.deletes
+	r.bytes += by.bytes
 }
 
 // A queueFlush waits until what was to be written when it began is written.
@@ -98,12 +109,13 @@ func (w *writeBehind) put(key StoreKey, u unsealed) {
 
 // tryPut returns how many sessions were dropped, if this one was and nobody was told for a minute.
 func (w *writeBehind) tryPut(key StoreKey, u unsealed) (dropped uint64) {
-	lane := &w.partitions.of(key).lane
+	home := w.partitions.of(key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	write := &storeWrite{unsealed: u}
 	e := w.entries[key]
-	if w.closed || !w.hasRoom(lane, write.size()) || e == nil && !w.hasPlace(lane, w.maxLength) {
+	room := w.roomLeft(home)
+	if w.closed || room.bytes < write.size() || e == nil && room.puts <= 0 {
 		w.counts.PutsDropped++
 		if now := w.now(); !w.closed && now.Sub(w.warned) >= time.Minute {
 			w.warned = now
@@ -111,30 +123,29 @@ func (w *writeBehind) tryPut(key StoreKey, u unsealed) (dropped uint64) {
 		}
 		return 0
 	}
-	if e != nil && !e.want.isPut() {
+	if e == nil {
+		e = w.begin(&writeEntry{key: key, home: home, isOfPut: true})
+	} else if !e.want.isPut() {
 		e.owes = true
 	}
-	if e == nil {
-		e = w.begin(key, lane)
-	}
-	w.hold(e.lane, write.size())
+	w.hold(e, write.size())
 	w.want(e, write)
 	return 0
 }
 
 // delete queues a delete, and reports whether there was room for it.
 func (w *writeBehind) delete(key StoreKey) bool {
-	lane := &w.partitions.of(key).lane
+	home := w.partitions.of(key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.voidLookup(key)
 	e := w.entries[key]
 	if e == nil {
-		if w.closed || !w.hasPlace(lane, 2*w.maxLength) {
+		if w.closed || w.roomLeft(home).deletes <= 0 {
 			w.counts.DeletesLost++
 			return false
 		}
-		e = w.begin(key, lane)
+		e = w.begin(&writeEntry{key: key, home: home})
 	}
 	if e.want == nil || e.want.isPut() {
 		w.want(e, &storeWrite{})
@@ -142,30 +153,38 @@ func (w *writeBehind) delete(key StoreKey) bool {
 	return true
 }
 
-// hasRoom reports whether there is room for so many bytes of a record. Where a store has partitions, none of them may take more than it
-// leaves to the others.
-func (w *writeBehind) hasRoom(l *writeLane, bytes int) bool {
+// roomLeft returns how much room there is for what begins in a partition. Where there are many, none of them may take more than it leaves to
+// the others.
+func (w *writeBehind) roomLeft(home *partition) writeRoom {
+	left := writeRoom{w.maxLength - w.room.puts, w.maxLength - w.room.deletes, w.maxBytes - w.room.bytes}
 	if w.partitions.areMany() {
-		bytes += l.bytes
+		left.change(writeRoom{-home.room.puts, -home.room.deletes, -home.room.bytes})
 	}
-	return w.bytes+bytes <= w.maxBytes
+	return left
 }
 
-// hasPlace is hasRoom for one more entry of so many.
-func (w *writeBehind) hasPlace(l *writeLane, of int) bool {
-	length := len(w.entries)
-	if w.partitions.areMany() {
-		length += l.length
-	}
-	return length < of
-}
-
-// begin makes an entry for a key that has none.
-func (w *writeBehind) begin(key StoreKey, l *writeLane) *writeEntry {
-	e := &writeEntry{key: key, lane: l}
-	w.entries[key] = e
-	l.length++
+// begin adds an entry for a key that has none.
+func (w *writeBehind) begin(e *writeEntry) *writeEntry {
+	w.entries[e.key] = e
+	w.count(e, 1)
 	return e
+}
+
+// count counts an entry.
+func (w *writeBehind) count(e *writeEntry, by int) {
+	one := writeRoom{deletes: by}
+	if e.isOfPut {
+		one = writeRoom{puts: by}
+	}
+	w.room.change(one)
+	e.home.room.change(one)
+	e.home.entries.Add(int64(by))
+}
+
+// hold notes that an entry has so many bytes of records to come more.
+func (w *writeBehind) hold(e *writeEntry, bytes int) {
+	w.room.change(writeRoom{bytes: bytes})
+	e.home.room.change(writeRoom{bytes: bytes})
 }
 
 // want makes a write the one that is wanted of an entry.
@@ -175,16 +194,32 @@ func (w *writeBehind) want(e *writeEntry, write *storeWrite) {
 	}
 	e.want = write
 	if e.running == nil {
-		e.lane.enqueue(e)
+		w.enqueue(e)
 	}
 }
 
 // cancel gives up what is wanted of an entry, which no worker has begun.
 func (w *writeBehind) cancel(e *writeEntry) {
 	if e.want.isPut() {
-		w.hold(e.lane, -e.want.size())
+		w.hold(e, -e.want.size())
 		w.counts.PutsCancelled++
 	}
+}
+
+// enqueue gives an entry a turn in the lane for what is wanted of it, where its key is now.
+func (w *writeBehind) enqueue(e *writeEntry) {
+	p := w.partitions.of(e.key)
+	lane := &p.deletes
+	if e.want.isPut() {
+		lane = &p.puts
+	}
+	if e.lane == lane {
+		return
+	}
+	if e.lane != nil {
+		e.lane.takeOut(e)
+	}
+	lane.add(e)
 }
 
 // take takes what is stored under a key: from the queue, or else from the store.
@@ -194,7 +229,7 @@ func (w *writeBehind) take(ctx context.Context, key StoreKey) (stored, error) {
 		return taken, err
 	}
 	defer w.voidAfter(key)
-	call, err := w.calls.start(storeRequest{method: storeTake, key: key}, nil)
+	call, err := w.calls.start(w.partitions.of(key), storeRequest{method: storeTake, key: key}, nil)
 	if err != nil {
 		return stored{}, err
 	}
@@ -218,6 +253,8 @@ func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (taken store
 			taken = stored{session: e.want.session}
 			w.want(e, &storeWrite{})
 			return taken, true, nil
+		case !w.partitions.of(key).breaker.closed():
+			return stored{}, false, ErrStoreUnavailable // the put hangs
 		}
 		if err := w.waitFor(ctx, e.running); err != nil {
 			return stored{}, false, err
@@ -268,7 +305,7 @@ func (w *writeBehind) leaveOut(e *writeEntry) {
 func (w *writeBehind) settle(e *writeEntry, err error) {
 	write := e.running
 	e.running = nil
-	w.hold(e.lane, -write.size())
+	w.hold(e, -write.size())
 	if write.tried != nil {
 		close(write.tried)
 	}
@@ -277,24 +314,18 @@ func (w *writeBehind) settle(e *writeEntry, err error) {
 	}
 	switch {
 	case e.want != write:
-		e.lane.enqueue(e)
+		w.enqueue(e)
 	case err == nil, write.isPut() && !e.owes:
 		w.remove(e)
 	default: // a delete again, or one that is due after all
 		e.want = &storeWrite{}
-		e.lane.enqueue(e)
+		w.enqueue(e)
 	}
-}
-
-// hold notes that so many bytes of records are in a lane more.
-func (w *writeBehind) hold(l *writeLane, bytes int) {
-	w.bytes += bytes
-	l.bytes += bytes
 }
 
 func (w *writeBehind) remove(e *writeEntry) {
 	delete(w.entries, e.key)
-	e.lane.length--
+	w.count(e, -1)
 	for f := range w.flushes {
 		if delete(f.left, e); len(f.left) == 0 {
 			close(f.done)
@@ -345,7 +376,7 @@ func (w *writeBehind) beginFlush() *queueFlush {
 	}
 	w.flushes[f] = struct{}{}
 	for _, p := range w.partitions.all() {
-		p.lane.gathered()
+		p.puts.gathered()
 	}
 	return f
 }
@@ -362,7 +393,7 @@ func (w *writeBehind) stats() StoreStats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.counts
-	s.Queued, s.QueuedBytes = len(w.entries), w.bytes
+	s.Queued, s.QueuedBytes = len(w.entries), w.room.bytes
 	return s
 }
 
@@ -402,10 +433,7 @@ func (w *writeBehind) stop() {
 	w.counts.DeletesLost += uint64(deletes)
 	w.gaveUp = puts+deletes > 0
 	for _, e := range w.entries {
+		w.hold(e, -e.want.size())
 		w.remove(e)
-	}
-	w.bytes = 0
-	for _, p := range w.partitions.all() {
-		p.lane.first, p.lane.last, p.lane.bytes = nil, nil, 0
 	}
 }

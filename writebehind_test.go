@@ -55,7 +55,7 @@ func TestGetServesAQueuedPut(t *testing.T) {
 		n.has(s)
 		release()
 		n.flush()
-		store.saw(t, "put", "put")
+		store.saw(t, "put", "put", "delete")
 	})
 }
 
@@ -88,7 +88,7 @@ func TestTakeCancelsAQueuedPut(t *testing.T) {
 		n.hasNot(s)
 		release()
 		n.flush()
-		store.saw(t, "put", "delete") // the put is of busy
+		store.saw(t, "put", "delete", "delete") // the first two are of busy
 		other.takes(s, false)
 		if got := n.stats().PutsCancelled; got != 1 {
 			t.Errorf("%d puts cancelled", got)
@@ -180,7 +180,7 @@ func TestDeleteCancelsAQueuedPut(t *testing.T) {
 		release()
 		n.flush()
 		n.hasNot(s)
-		store.saw(t, "put", "delete", "get")
+		store.saw(t, "put", "delete", "delete", "get")
 	})
 }
 
@@ -247,7 +247,7 @@ func TestPutAfterDelete(t *testing.T) {
 		release()
 		n.flush()
 		n.has(second)
-		store.saw(t, "put", "put", "put", "get")
+		store.saw(t, "put", "put", "put", "delete", "get") // the delete is of busy
 	})
 }
 
@@ -264,7 +264,7 @@ func TestFailedPutAfterDelete(t *testing.T) {
 		release()
 		n.flush()
 		n.hasNot(first)
-		store.saw(t, "put", "put", "delete", "get")
+		store.saw(t, "put", "put", "delete", "delete", "get")
 	})
 }
 
@@ -441,10 +441,10 @@ func TestLifetimeIsWhatIsLeftOfTheSession(t *testing.T) {
 		if got := store.lifetime(1); got > 59*time.Minute || got < 59*time.Minute-time.Millisecond {
 			t.Errorf("lifetime %v after a minute in the queue, want 59 minutes", got)
 		}
-		store.saw(t, "put", "put", "delete") // what expired in the queue is as good as deleted
+		store.saw(t, "put", "put", "delete", "delete") // what expired in the queue is as good as deleted
 		n.announce(late)
 		n.flush()
-		store.saw(t, "put", "put", "delete")
+		store.saw(t, "put", "put", "delete", "delete")
 	})
 }
 
@@ -460,15 +460,15 @@ func TestQueueIsBounded(t *testing.T) {
 		for range 20 {
 			n.announce(n.make())
 		}
-		if got := n.stats(); got.Queued != 10 || got.PutsDropped != 11 {
-			t.Errorf("%d queued, %d dropped; want 10 and 11", got.Queued, got.PutsDropped)
+		if got := n.stats(); got.Queued != 11 || got.PutsDropped != 11 {
+			t.Errorf("%d queued, %d dropped; want 11 and 11", got.Queued, got.PutsDropped)
 		}
 		// Deletes have room of their own.
 		for _, s := range old {
 			n.remove(s, reprise.RemovedExplicitly)
 		}
-		if got := n.stats(); got.Queued != 20 || got.DeletesLost != 20 {
-			t.Errorf("%d queued, %d deletes lost; want 20 and 20", got.Queued, got.DeletesLost)
+		if got := n.stats(); got.Queued != 20 || got.DeletesLost != 21 {
+			t.Errorf("%d queued, %d deletes lost; want 20 and 21", got.Queued, got.DeletesLost)
 		}
 		release()
 		n.flush()
@@ -527,6 +527,64 @@ func TestWriteOutageCostsFewPuts(t *testing.T) {
 		time.Sleep(time.Second)
 		if got := n.stats(); got.Queued != 0 || got.Puts != 1001 {
 			t.Errorf("a second later %d are queued, %d puts", got.Queued, got.Puts)
+		}
+	})
+}
+
+// TestDeletesDoNotWaitForPutsThatFail: a Redis that is full refuses puts alone, and a session that was revoked must not wait behind them.
+func TestDeletesDoNotWaitForPutsThatFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		gone := n.stored()
+		store.beforeCall(fail, "put")
+		n.announceEach(1000)
+		time.Sleep(time.Minute)
+		n.remove(gone, reprise.RemovedRevoked)
+		synctest.Wait()
+		if got := n.stats(); got.Deletes != 1 || got.PutsFailed < 50 {
+			t.Errorf("stats %+v", got)
+		}
+	})
+}
+
+// TestWritesAfterAHang: nobody reads, so that writes alone find out when the store works again, and lose few sessions for it.
+func TestWritesAfterAHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		keys := reprise.RandomFleetKeys()
+		n, other := newNode(t, store, keys, oneWriter), newNode(t, store, keys, oneWriter)
+		store.beforeCall(slow(time.Hour), allMethods...)
+		for range 200 {
+			n.announceEach(1)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := n.stats(); got.PutsFailed > 1 {
+			t.Errorf("%d puts were tried in vain", got.PutsFailed)
+		}
+		store.beforeCall(nil, allMethods...)
+		s := n.announceEach(1)[0]
+		time.Sleep(2 * time.Second)
+		other.has(s)
+	})
+}
+
+// TestTakeOfAPutThatHangs waits for it no longer once the breaker is open.
+func TestTakeOfAPutThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		n := newNode(t, store, nil, oneWriter)
+		other := n.stored()
+		store.beforeCall(slow(time.Hour), allMethods...)
+		s := n.make(singleUse)
+		n.announce(s)
+		for range 5 {
+			_, _ = n.get(other.ID())
+			synctest.Wait()
+		}
+		began := time.Now()
+		if taken, err := n.take(s); taken || !errors.Is(err, reprise.ErrStoreUnavailable) || time.Since(began) != 0 {
+			t.Errorf("take: %v, %v after %v", taken, err, time.Since(began))
 		}
 	})
 }

@@ -1,33 +1,37 @@
 package reprise
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+)
 
-// A writeLane is what is to be written to one partition of a store, and the goroutines that write it: what one partition hangs
-// on holds up no other. All of it is under the lock of the queue.
+// A writeLane is the keys of one partition of a store that have something to be put, or to be deleted, and the goroutines that do it: what
+// one partition hangs on holds up no other, and puts that are refused no delete. All of it is under the lock of the queue.
 type writeLane struct {
-	queue   *writeBehind
-	breaker *breaker
+	queue     *writeBehind
+	partition *partition
 
-	length, bytes int         // of the entries that are in the lane, and of their records to come
-	first, last   *writeEntry // those whose turn is to come
-	workers       int
-	failing       bool        // the last turn failed
-	gathering     *time.Timer // not nil while puts are gathered for a batch
-	waiting       int         // how many have been, then
+	first, last *writeEntry // those whose turn is to come
+	workers     int
+	failing     bool        // the last turn failed
+	gathering   *time.Timer // not nil while puts are gathered for a batch
+	waiting     int         // how many have been, then
 }
 
 const (
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second
+	// rehomePause is how long the store may be left alone before what waits for it is looked at: it may lie in another partition now.
+	rehomePause = time.Second
+	// maxRehomed is how many keys are looked at, then.
+	maxRehomed = 1000
 )
 
-// enqueue gives an entry a turn.
-func (l *writeLane) enqueue(e *writeEntry) {
-	if e.queued {
-		return
-	}
-	e.queued = true
+// add gives an entry a turn, behind others.
+func (l *writeLane) add(e *writeEntry) {
 	isFirst := l.first == nil
+	e.lane, e.prev, e.next = l, l.last, nil
 	if isFirst {
 		l.first = e
 	} else {
@@ -37,13 +41,31 @@ func (l *writeLane) enqueue(e *writeEntry) {
 	if l.queue.batchDelay > 0 && e.want.isPut() {
 		l.gather(isFirst)
 	} else {
-		l.gathered()
+		l.hire()
 	}
 }
 
-// hire starts a worker if there is work for one more. While writes fail, one is enough.
+// takeOut takes an entry out of the lane.
+func (l *writeLane) takeOut(e *writeEntry) {
+	if e.prev == nil {
+		l.first = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		l.last = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.lane, e.prev, e.next = nil, nil, nil
+}
+
+// hire starts a worker if there is work for one more. While writes fail, or the store is left alone, one is enough.
 func (l *writeLane) hire() {
-	if l.first == nil || l.gathering != nil || l.queue.stopped || l.workers >= l.queue.maxWorkers || l.failing && l.workers > 0 {
+	if l.first == nil || l.gathering != nil || l.queue.stopped || l.workers >= l.queue.maxWorkers {
+		return
+	}
+	if l.workers > 0 && (l.failing || !l.partition.breaker.closed()) {
 		return
 	}
 	l.workers++
@@ -60,14 +82,12 @@ func (l *writeLane) work() {
 		if turn == nil {
 			return
 		}
-		if turn.write() || !l.breaker.closed() { // which says when to go on
+		err := turn.write()
+		if err == nil || !l.partition.breaker.closed() { // which says when to go on
 			backoff = firstBackoff
 			continue
 		}
-		select {
-		case <-l.queue.calls.ctx.Done():
-		case <-time.After(backoff):
-		}
+		l.pause(backoff, errors.Is(err, context.DeadlineExceeded))
 		backoff = min(2*backoff, lastBackoff)
 	}
 	l.leave()
@@ -76,15 +96,47 @@ func (l *writeLane) work() {
 // storeWorks waits until the breaker is closed, and returns false when the binding ends.
 func (l *writeLane) storeWorks() bool {
 	for {
-		again := l.breaker.closedAgain()
+		again := l.partition.breaker.closedAgain()
 		if again == nil {
 			return l.queue.calls.ctx.Err() == nil
 		}
 		select {
 		case <-again:
+		case <-time.After(rehomePause):
+			l.rehome()
 		case <-l.queue.calls.ctx.Done():
 			return false
 		}
+	}
+}
+
+// rehome gives the first entries a turn where their keys are now.
+func (l *writeLane) rehome() {
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	var entries []*writeEntry
+	for e := l.first; e != nil && len(entries) < maxRehomed; e = e.next {
+		entries = append(entries, e)
+	}
+	for _, e := range entries {
+		l.takeOut(e)
+		l.queue.enqueue(e)
+	}
+}
+
+// pause waits before another attempt. If the store has not answered the last one, it waits until it answers a get: a put that is
+// tried in vain is lost.
+func (l *writeLane) pause(d time.Duration, hangs bool) {
+	for {
+		select {
+		case <-l.queue.calls.ctx.Done():
+			return
+		case <-time.After(d):
+		}
+		if !hangs || l.queue.calls.ask(l.partition) == nil || !l.partition.breaker.closed() {
+			return
+		}
+		d = min(2*d, breakerPause)
 	}
 }
 
@@ -103,110 +155,17 @@ func (l *writeLane) next() *writeTurn {
 		l.workers--
 		return nil
 	}
-	turn := &writeTurn{lane: l, entries: []*writeEntry{l.dequeue()}}
-	for size := turn.entries[0].running.size(); l.inBatch(turn, size, l.first); size += turn.last().running.size() {
-		turn.entries = append(turn.entries, l.dequeue())
+	turn := &writeTurn{lane: l}
+	for size := 0; l.first != nil && (len(turn.entries) == 0 || l.inBatch(turn, size)); size += turn.last().running.size() {
+		turn.entries = append(turn.entries, l.begin())
 	}
 	return turn
 }
 
-// dequeue takes out the first entry and begins what is wanted of it.
-func (l *writeLane) dequeue() *writeEntry {
+// begin takes out the first entry and begins what is wanted of it.
+func (l *writeLane) begin() *writeEntry {
 	e := l.first
-	if l.first = e.next; l.first == nil {
-		l.last = nil
-	}
-	e.next, e.queued = nil, false
+	l.takeOut(e)
 	e.running = e.want
 	return e
-}
-
-// A writeTurn is what one call of the store writes: a put or a delete, or several puts.
-type writeTurn struct {
-	lane      *writeLane
-	entries   []*writeEntry // nil in the place of one that is settled
-	isBatch   bool
-	succeeded bool // one of its writes
-}
-
-func (t *writeTurn) last() *writeEntry { return t.entries[len(t.entries)-1] }
-
-// write makes one attempt at the writes of the turn, and reports whether the store goes on with the lane: one of them has succeeded. Each is
-// settled when the store has told how it went, so that what holds up one put of a batch is not felt by others.
-func (t *writeTurn) write() (succeeded bool) {
-	request, ok := t.request()
-	if !ok {
-		return true
-	}
-	call, err := t.lane.queue.calls.start(request, nil)
-	if err == nil {
-		<-call.done
-		err = call.err
-	}
-	return t.end(err)
-}
-
-// request returns what the store is asked for, unless all sessions have expired in the queue. One that has is as good as deleted:
-// alone it makes a delete, of several it is left out.
-func (t *writeTurn) request() (request storeRequest, ok bool) {
-	w, isAlone := t.lane.queue, len(t.entries) == 1
-	now := w.now()
-	request = storeRequest{method: storeDelete, key: t.entries[0].key}
-	puts := make([]StorePut, 0, len(t.entries))
-	written := t.entries[:0]
-	for _, e := range t.entries {
-		put, ok := w.record(e, now)
-		if ok {
-			puts = append(puts, put)
-		}
-		if ok || isAlone {
-			written = append(written, e)
-		} else {
-			w.leaveOut(e)
-		}
-	}
-	t.entries = written
-	if len(puts) > 0 {
-		request = storeRequest{method: storePut, puts: puts}
-	}
-	if t.isBatch = len(puts) > 1; t.isBatch {
-		request.told = t.told
-	}
-	return request, len(written) > 0
-}
-
-// told settles a put of a batch. What a store tells after the call has ended is of no interest any more.
-func (t *writeTurn) told(i int, err error) {
-	t.lane.queue.mu.Lock()
-	defer t.lane.queue.mu.Unlock()
-	t.settle(i, err)
-}
-
-// settle notes how a write of the turn went, unless that was noted.
-func (t *writeTurn) settle(i int, err error) {
-	e := t.entries[i]
-	if e == nil {
-		return
-	}
-	t.entries[i] = nil
-	t.succeeded = t.succeeded || err == nil
-	if t.isBatch {
-		t.lane.queue.calls.count(err)
-	}
-	t.lane.queue.settle(e, err)
-}
-
-// end settles what is left, when the call has ended.
-func (t *writeTurn) end(err error) (succeeded bool) {
-	t.lane.queue.mu.Lock()
-	defer t.lane.queue.mu.Unlock()
-	if t.isBatch && err == nil {
-		err = errNoOutcome
-	}
-	for i := range t.entries {
-		t.settle(i, err)
-	}
-	t.lane.failing = !t.succeeded
-	t.lane.hire()
-	return t.succeeded
 }

@@ -32,11 +32,20 @@ func TestCluster(t *testing.T) {
 			Second: func(t *testing.T, s reprise.Store) reprise.Store { return openPrefix(t, prefixes[s]) },
 		}.Run(t)
 	})
+	t.Run("Partition", func(t *testing.T) { testPartition(t, c) })
 	t.Run("Restart", func(t *testing.T) { testRestart(t, c) })
 	t.Run("PrimaryHangs", func(t *testing.T) { testPrimaryHangs(t, c) })
 	t.Run("SlotMoves", func(t *testing.T) { testSlotMoves(t, c) })
 	t.Run("SlotMovesUnderLoad", func(t *testing.T) { testSlotMovesUnderLoad(t, c) })
 	t.Run("Failover", func(t *testing.T) { testFailover(t, c) })
+}
+
+// testPartition: partitions are primaries.
+func testPartition(t *testing.T, c *redistest.Cluster) {
+	s := open(t, c.URL(), redisstore.Options{})
+	for primary, key := range keyOfEach(t, c) {
+		await(t, "the slots of "+primary.Addr, func() bool { return s.Partition(key) == primary.Addr })
+	}
 }
 
 // testRestart restarts one primary: its records are of another life then, those of the others not.

@@ -106,14 +106,20 @@ func testSlow(t *testing.T) {
 	s.recovers()
 }
 
-// testFull fills the memory of Redis: nothing can be put, but what is there can be taken.
+// testFull fills the memory of Redis: nothing can be put, but what is there can be taken and removed.
 func testFull(t *testing.T) {
 	server := redistest.Start(t)
 	s := newSite(t, server.URL())
-	single := s.nodes[0].full(singleUse)
+	single, gone := s.nodes[0].full(singleUse), s.nodes[0].full()
 	server.Command("CONFIG", "SET", "maxmemory-policy", "noeviction")
 	server.Command("CONFIG", "SET", "maxmemory", "1")
 	s.during(time.Second, func(s reprise.StoreStats) uint64 { return s.PutsFailed })
+	for range 100 {
+		s.nodes[0].fullUnstored() // puts that the delete must not wait for
+	}
+	s.nodes[0].Remove(gone)
+	time.Sleep(500 * time.Millisecond)
+	s.nodes[1].recovers(gone, reprise.Unknown)
 	s.nodes[1].recovers(single, reprise.Resumed)
 	server.Command("CONFIG", "SET", "maxmemory", "0")
 	s.recovers()

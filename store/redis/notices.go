@@ -97,10 +97,11 @@ func (s *Store) wake(ctx context.Context, sh *shard) {
 		return
 	}
 	defer sh.waking.Store(false)
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	deadline := time.Now().Add(connectTimeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	key := s.keyWhere(func(slot uint16) bool { return s.slots.Load().shard(slot) == sh })
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && time.Now().Before(deadline) { // contexts end a little later
 		if _, _, err := s.get(ctx, key); !isTimeout(err) { // of a caller who has begun to connect, and for whom others wait
 			return
 		}

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,8 @@ func (s *Store) slotOfKey(key reprise.StoreKey) uint16 {
 	if s.target.deployment != cluster {
 		return 0
 	}
-	return slotOf(s.name(key))
+	var room [128]byte
+	return slotOf(s.appendName(room[:0], key))
 }
 
 // shardOf returns the shard of a key, nil if none is known.
@@ -374,15 +376,15 @@ func (s *Store) judge() {
 }
 
 // slotOf returns the hash slot of a key: CRC-16 of it, or of what is in its first braces.
-func slotOf(name string) uint16 {
-	if _, after, ok := strings.Cut(name, "{"); ok {
-		if tag, _, ok := strings.Cut(after, "}"); ok && tag != "" {
+func slotOf(name []byte) uint16 {
+	if _, after, ok := bytes.Cut(name, []byte("{")); ok {
+		if tag, _, ok := bytes.Cut(after, []byte("}")); ok && len(tag) > 0 {
 			name = tag
 		}
 	}
 	var crc uint16
-	for i := range len(name) {
-		crc = crc<<8 ^ crc16[byte(crc>>8)^name[i]]
+	for _, b := range name {
+		crc = crc<<8 ^ crc16[byte(crc>>8)^b]
 	}
 	return crc % numSlots
 }

@@ -161,7 +161,14 @@ func (s *Store) Close() error {
 }
 
 // name returns the key of a record in Redis.
-func (s *Store) name(key reprise.StoreKey) string { return s.prefix + hex.EncodeToString(key[:]) }
+func (s *Store) name(key reprise.StoreKey) string {
+	var room [128]byte
+	return string(s.appendName(room[:0], key))
+}
+
+func (s *Store) appendName(b []byte, key reprise.StoreKey) []byte {
+	return hex.AppendEncode(append(b, s.prefix...), key[:])
+}
 
 // do runs a command.
 func (s *Store) do(ctx context.Context, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error) {

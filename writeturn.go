@@ -1,0 +1,99 @@
+package reprise
+
+// A writeTurn is what one call of the store writes: a put or a delete, or several puts.
+type writeTurn struct {
+	lane      *writeLane
+	entries   []*writeEntry // nil in the place of one that is settled
+	isBatch   bool
+	succeeded bool  // one of its writes
+	failure   error // of the last that has failed
+}
+
+func (t *writeTurn) last() *writeEntry { return t.entries[len(t.entries)-1] }
+
+// write makes one attempt at the writes of the turn. Each is settled when the store has told how it went, so that what holds up one put
+// of a batch is not felt by others. An error is that none has succeeded.
+func (t *writeTurn) write() error {
+	request, ok := t.request()
+	if !ok {
+		return nil
+	}
+	call, err := t.lane.queue.calls.start(t.lane.partition, request, nil)
+	if err == nil {
+		<-call.done
+		err = call.err
+	}
+	return t.end(err)
+}
+
+// request returns what the store is asked for, unless all sessions have expired in the queue. One that has is as good as deleted:
+// alone it makes a delete, of several it is left out.
+func (t *writeTurn) request() (request storeRequest, ok bool) {
+	w, isAlone := t.lane.queue, len(t.entries) == 1
+	now := w.now()
+	request = storeRequest{method: storeDelete, key: t.entries[0].key}
+	puts := make([]StorePut, 0, len(t.entries))
+	written := t.entries[:0]
+	for _, e := range t.entries {
+		put, ok := w.record(e, now)
+		if ok {
+			puts = append(puts, put)
+		}
+		if ok || isAlone {
+			written = append(written, e)
+		} else {
+			w.leaveOut(e)
+		}
+	}
+	t.entries = written
+	if len(puts) > 0 {
+		request = storeRequest{method: storePut, puts: puts}
+	}
+	if t.isBatch = len(puts) > 1; t.isBatch {
+		request.told = t.told
+	}
+	return request, len(written) > 0
+}
+
+// told settles a put of a batch. What a store tells after the call has ended is of no interest any more.
+func (t *writeTurn) told(i int, err error) {
+	t.lane.queue.mu.Lock()
+	defer t.lane.queue.mu.Unlock()
+	t.settle(i, err)
+}
+
+// settle notes how a write of the turn went, unless that was noted.
+func (t *writeTurn) settle(i int, err error) {
+	e := t.entries[i]
+	if e == nil {
+		return
+	}
+	t.entries[i] = nil
+	if err == nil {
+		t.succeeded = true
+	} else {
+		t.failure = err
+	}
+	if t.isBatch {
+		t.lane.queue.calls.count(err)
+	}
+	t.lane.queue.settle(e, err)
+}
+
+// end settles what is left, when the call has ended.
+func (t *writeTurn) end(err error) error {
+	t.lane.queue.mu.Lock()
+	defer t.lane.queue.mu.Unlock()
+	if t.isBatch && err == nil {
+		err = errNoOutcome
+	}
+	for i := range t.entries {
+		t.settle(i, err)
+	}
+	t.lane.failing = !t.succeeded
+	t.lane.hire()
+	if t.succeeded {
+		return nil
+	}
+	return t.failure
+}
