@@ -34,7 +34,7 @@ type StoreOptions struct {
 	// WriteTimeout is how long a put or a delete may take; no handshake waits for these. 0 means [DefaultWriteTimeout].
 	WriteTimeout time.Duration
 	// QueueLength is how many puts may wait to be written, and how many deletes. 0 means [DefaultQueueLength]. The queue takes QueueBytes
-	// of memory for records, and 300 bytes for each put and delete. A partition of the store that hangs ([Partitioned]) has half of it
+	// of memory for records, and 400 bytes for each put and delete. A partition of the store that hangs ([Partitioned]) has half of it
 	// at most.
 	QueueLength int
 	// QueueBytes is how many bytes of records may wait to be written. 0 means [DefaultQueueBytes].

@@ -76,9 +76,9 @@ func (w *storeWrite) size() int {
 type writeEntry struct {
 	key        StoreKey
 	home       *partition  // that it began in
-	isOfPut    bool        // it began with one
 	want       *storeWrite // the last that was asked for; nil before there was one
 	running    *storeWrite // the one under way; often want itself
+	isOfPut    bool        // it began with one
 	owes       bool        // a put took the place of a delete: if it fails or is left out, the delete is due
 	lane       *writeLane  // that it has a turn in; nil if there is none to come
 	prev, next *writeEntry // in the lane
