@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/reprise-tls/reprise/internal/stack"
 	"github.com/reprise-tls/reprise/internal/workers"
 )
 
@@ -134,6 +135,7 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.queue.maxWorkers = positiveOr(o.Writers, DefaultWriters)
 	b.queue.entries = make(map[StoreKey]*writeEntry)
 	b.queue.lookups = make(map[StoreKey]*storeLookup)
+	b.queue.hurry = make(chan struct{})
 	b.queue.goroutines = workers.New(ctx.Done(), (*writeLane).work)
 	b.partitions.init(s, b.calls.reportPanic, func(name string) *partition { return b.newPartition(ctx, name) })
 
@@ -363,7 +365,7 @@ func (b *StoreBinding) incarnation(key StoreKey) (life uint64) {
 	}
 	defer func() {
 		if with := recover(); with != nil {
-			b.calls.reportPanic("incarnation", with)
+			b.calls.reportPanic("incarnation", with, stack.Trace())
 		}
 	}()
 	return b.incarnated.Incarnation(key)

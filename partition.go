@@ -5,6 +5,8 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"github.com/reprise-tls/reprise/internal/stack"
 )
 
 // A partition is a part of a store that fails by itself ([Partitioned]). It has a breaker, lanes of the write queue, and a bound of its own
@@ -27,7 +29,7 @@ const maxPartitions = 1024
 type partitions struct {
 	store    Partitioned // nil if the store is not
 	make     func(name string) *partition
-	panicked func(method string, with any) // called when the store does
+	panicked func(method string, with any, trace string) // called when the store does
 	whole    *partition
 
 	known     atomic.Pointer[map[string]*partition] // immutable; the whole is in it
@@ -36,7 +38,7 @@ type partitions struct {
 }
 
 // init makes the whole.
-func (p *partitions) init(s Store, panicked func(method string, with any), maker func(name string) *partition) {
+func (p *partitions) init(s Store, panicked func(method string, with any, trace string), maker func(name string) *partition) {
 	p.store, _ = s.(Partitioned)
 	p.make, p.panicked = maker, panicked
 	p.whole = maker("")
@@ -59,7 +61,7 @@ func (p *partitions) of(key StoreKey) *partition {
 func (p *partitions) name(key StoreKey) (name string) {
 	defer func() {
 		if with := recover(); with != nil {
-			p.panicked("partition", with)
+			go p.panicked("partition", with, stack.Trace()) // who asks may hold a lock
 			name = ""
 		}
 	}()
@@ -100,7 +102,7 @@ func (p *partitions) forget(known map[string]*partition) {
 func (p *partitions) keyIn(in *partition) (key StoreKey) {
 	for range 16 * maxPartitions {
 		rand.Read(key[:])
-		if in == p.whole || p.of(key) == in {
+		if in == p.whole || p.name(key) == in.name {
 			break
 		}
 	}

@@ -382,6 +382,24 @@ func TestDeletesOfAPartitionThatHangs(t *testing.T) {
 	})
 }
 
+// TestSmallQueueOfPartitions: puts that fill it do not wait for others to make a batch.
+func TestSmallQueueOfPartitions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &partitionedStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{QueueLength: 100})
+		n.announceEach(30)
+		n.flush()
+		for _, s := range store.makeIn(n, "a", 300) {
+			n.announce(s)
+			time.Sleep(100 * time.Microsecond)
+		}
+		n.flush()
+		if got := n.stats(); got.PutsDropped != 0 {
+			t.Errorf("%d puts were dropped", got.PutsDropped)
+		}
+	})
+}
+
 // TestOnePartitionHasTheWholeQueue: there is nobody to leave room for.
 func TestOnePartitionHasTheWholeQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -481,11 +499,13 @@ func (n *node) hasNotYet(s *reprise.Session) {
 	synctest.Wait() // the call ends at the same moment
 }
 
-// TestPartitionThatPanics harms nothing.
+// TestPartitionThatPanics harms nothing, not even where the log asks how the binding is.
 func TestPartitionThatPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &partitionedStore{where: func(reprise.StoreKey) string { panic("no partition") }}
-		n := newNode(t, store, nil, reprise.StoreOptions{})
+		var curious statsHandler
+		n := newLoggingNode(t, store, reprise.RandomFleetKeys(), reprise.StoreOptions{}, slog.New(&curious))
+		curious.node.Store(n)
 		s := n.stored(singleUse)
 		n.has(s)
 		store.beforeCall(fail, "get")
@@ -495,6 +515,22 @@ func TestPartitionThatPanics(t *testing.T) {
 		n.takes(s, true)
 	})
 }
+
+// A statsHandler is a log that reads the counters of a node.
+type statsHandler struct{ node atomic.Pointer[node] }
+
+func (h *statsHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *statsHandler) Handle(context.Context, slog.Record) error {
+	if n := h.node.Load(); n != nil {
+		n.stats()
+	}
+	return nil
+}
+
+func (h *statsHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h *statsHandler) WithGroup(string) slog.Handler { return h }
 
 // TestDeafPartition does not use up the calls of others in the course of time.
 func TestDeafPartition(t *testing.T) {
@@ -533,7 +569,7 @@ func TestManyCallsOfADeafPartition(t *testing.T) {
 		}
 		store.hangs.Store(true)
 		for _, s := range store.makeIn(n, hangingPartition, 5000) {
-			go n.get(s.ID())
+			go func() { _, _ = n.get(s.ID()) }()
 		}
 		synctest.Wait()
 		n.has(well)

@@ -3,7 +3,7 @@ package reprise
 import "time"
 
 // Puts make batches if the store is a [BatchPutter]: one that finds its lane empty waits for others. Somebody who waits for the queue to be
-// written ends the wait, and so do puts that take half of the queue.
+// written ends the wait, and so do puts that take half of the room there is for them.
 
 const (
 	// maxBatch is how many puts make a batch at most. One that is complete waits no longer.
@@ -14,7 +14,7 @@ const (
 
 // gather is called for a put that was added, behind others or not.
 func (l *writeLane) gather(isFirst bool) {
-	w, room := l.queue, &l.partition.room
+	w, room, left := l.queue, l.partition.room, l.queue.roomLeft(l.partition)
 	if isFirst {
 		l.waiting = 0
 		l.gathering = time.AfterFunc(w.batchDelay, func() {
@@ -23,7 +23,7 @@ func (l *writeLane) gather(isFirst bool) {
 			l.gathered()
 		})
 	}
-	if l.waiting++; l.waiting == maxBatch || room.puts > w.maxLength/2 || room.bytes > w.maxBytes/2 {
+	if l.waiting++; l.waiting == maxBatch || room.puts > left.puts || room.bytes > left.bytes {
 		l.gathered()
 	} else {
 		l.hire() // nobody, while puts are gathered

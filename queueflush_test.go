@@ -9,7 +9,7 @@ import (
 // TestFlushThatIsGivenUp leaves nothing behind: each list of sessions begins one, and a dead store ends none.
 func TestFlushThatIsGivenUp(t *testing.T) {
 	p := new(partitions)
-	w := &writeBehind{entries: make(map[StoreKey]*writeEntry), partitions: p}
+	w := &writeBehind{entries: make(map[StoreKey]*writeEntry), partitions: p, hurry: make(chan struct{})}
 	p.init(nil, nil, func(string) *partition { return &partition{puts: writeLane{queue: w}} })
 	first := w.begin(&writeEntry{key: StoreKey{1}, home: p.whole, want: &storeWrite{}})
 	second := w.begin(&writeEntry{key: StoreKey{2}, home: p.whole, want: &storeWrite{}})

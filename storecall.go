@@ -67,11 +67,12 @@ const (
 	storeDelete
 	storeValue
 	storeSwap
+	storeAsk // a get that nobody waits for but a writer
 
 	numStoreMethods = int(iota)
 )
 
-var storeMethodNames = [numStoreMethods]string{"get", "take", "put", "delete", "value", "swap value"}
+var storeMethodNames = [numStoreMethods]string{"get", "take", "put", "delete", "value", "swap value", "get"}
 
 // reads reports whether handshakes wait for the method.
 func (m storeMethod) reads() bool { return m == storeGet || m == storeTake }
@@ -117,11 +118,8 @@ func (c *storeCalls) start(p *partition, request storeRequest, ended func()) (*s
 
 // startAnyway is start for the breaker's own probe.
 func (c *storeCalls) startAnyway(p *partition, request storeRequest, ended func()) (*storeCall, error) {
-	timeout := c.writeTimeout
-	if request.method.reads() {
-		timeout = c.readTimeout
-	}
 	call := &storeCall{calls: c, partition: p, request: request, ended: ended, done: make(chan struct{})}
+	timeout := c.timeout(request.method)
 	call.deadline = time.Now().Add(timeout) //nolint:forbidigo // of a call, not of a session
 	if err := c.admit(call); err != nil {
 		return nil, err
@@ -132,6 +130,17 @@ func (c *storeCalls) startAnyway(p *partition, request storeRequest, ended func(
 		c.workers.Do(call)
 	}
 	return call, nil
+}
+
+// timeout returns how long a call may take.
+func (c *storeCalls) timeout(m storeMethod) time.Duration {
+	switch {
+	case m.reads():
+		return c.readTimeout
+	case m == storeAsk:
+		return min(c.writeTimeout, maxAskTimeout)
+	}
+	return c.writeTimeout
 }
 
 // admit notes a call. It refuses those that come after the binding has ended, or when too many run.
@@ -244,14 +253,14 @@ func (call *storeCall) Value(key any) any {
 // guard is deferred around every call: a panic is an error.
 func (c *storeCalls) guard(m storeMethod, failed *error) {
 	if p := recover(); p != nil {
-		c.reportPanic(storeMethodNames[m], p)
+		c.reportPanic(storeMethodNames[m], p, stack.Trace())
 		*failed = errStorePanicked
 	}
 }
 
 // reportPanic logs what a method of the store has panicked with.
-func (c *storeCalls) reportPanic(method string, p any) {
-	c.logger.Error("reprise: store panicked", "method", method, "panic", fmt.Sprint(p), "stack", stack.Trace())
+func (c *storeCalls) reportPanic(method string, with any, trace string) {
+	c.logger.Error("reprise: store panicked", "method", method, "panic", fmt.Sprint(with), "stack", trace)
 }
 
 // do calls the store.
@@ -259,7 +268,7 @@ func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, err
 	defer c.guard(r.method, &err)
 	ok := false
 	switch r.method {
-	case storeGet:
+	case storeGet, storeAsk:
 		record, ok, err = c.store.Get(ctx, r.key)
 	case storeTake:
 		record, ok, err = c.take(ctx, r.key)
@@ -336,9 +345,13 @@ func (c *storeCalls) count(err error) {
 	}
 }
 
-// ask asks a partition for a record that nobody has put, and returns nil if it has answered.
+// maxAskTimeout is how long a store may take that is asked whether it answers: it is to be written to again within 2 seconds.
+const maxAskTimeout = time.Second
+
+// ask asks a partition for a record that nobody has put, and returns nil if it has answered. It may take longer than a lookup, and is nothing
+// to the breaker.
 func (c *storeCalls) ask(p *partition) error {
-	call, err := c.start(p, storeRequest{method: storeGet, key: c.partitions.keyIn(p)}, nil)
+	call, err := c.start(p, storeRequest{method: storeAsk, key: c.partitions.keyIn(p)}, nil)
 	if err != nil {
 		return err
 	}

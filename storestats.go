@@ -42,7 +42,7 @@ type StoreStats struct {
 // Stats returns the counters.
 func (b *StoreBinding) Stats() StoreStats {
 	s := b.queue.stats()
-	s.Gets = b.calls.calls[storeGet].Load()
+	s.Gets = b.calls.calls[storeGet].Load() + b.calls.calls[storeAsk].Load()
 	s.Takes = b.calls.calls[storeTake].Load()
 	s.Puts = b.calls.calls[storePut].Load()
 	s.Deletes = b.calls.calls[storeDelete].Load()

@@ -44,6 +44,7 @@ type writeBehind struct {
 	stopped bool
 	gaveUp  bool // on what was not written when it stopped
 	flushes map[*queueFlush]struct{}
+	hurry   chan struct{} // closed, and made anew, when a flush begins
 	working sync.WaitGroup
 	lookups map[StoreKey]*storeLookup
 	counts  StoreStats // those of the queue
@@ -96,7 +97,7 @@ func (r *writeRoom) change(by writeRoom) {
 
 // A queueFlush waits until what was to be written when it began is written.
 type queueFlush struct {
-	left map[*writeEntry]struct{}
+	left map[*writeEntry]*storeWrite
 	done chan struct{} // closed when none is left
 }
 
@@ -203,6 +204,7 @@ func (w *writeBehind) cancel(e *writeEntry) {
 	if e.want.isPut() {
 		w.hold(e, -e.want.size())
 		w.counts.PutsCancelled++
+		w.isWritten(e, e.want)
 	}
 }
 
@@ -278,28 +280,8 @@ func (w *writeBehind) waitFor(ctx context.Context, write *storeWrite) error {
 	}
 }
 
-// record makes the record that an entry wants to be put. There is none if it wants a delete or the session has expired.
-func (w *writeBehind) record(e *writeEntry, now time.Time) (put StorePut, ok bool) {
-	if !e.running.isPut() {
-		return put, false
-	}
-	put = StorePut{Key: e.key, Lifetime: e.running.session.Expiry().Sub(now)}
-	if put.Lifetime <= 0 {
-		return put, false
-	}
-	put.Record = w.seal(e.key, e.running.unsealed)
-	return put, true
-}
-
 // errLeftOut is the outcome of a put that was not made because the session has expired.
 var errLeftOut = errors.New("expired")
-
-// leaveOut settles a put of a session that has expired.
-func (w *writeBehind) leaveOut(e *writeEntry) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.settle(e, errLeftOut)
-}
 
 // settle notes how a write went, and gives its key another turn if there is more to do.
 func (w *writeBehind) settle(e *writeEntry, err error) {
@@ -311,6 +293,9 @@ func (w *writeBehind) settle(e *writeEntry, err error) {
 	}
 	if err != nil && !errors.Is(err, errLeftOut) && write.isPut() {
 		w.counts.PutsFailed++
+	}
+	if err == nil || write.isPut() && !e.owes {
+		w.isWritten(e, write)
 	}
 	switch {
 	case e.want != write:
@@ -326,8 +311,17 @@ func (w *writeBehind) settle(e *writeEntry, err error) {
 func (w *writeBehind) remove(e *writeEntry) {
 	delete(w.entries, e.key)
 	w.count(e, -1)
+	w.isWritten(e, e.want)
+}
+
+// isWritten tells flushes that they need not wait for a write any more. One that waits for another write of the key does, until that is
+// written or nothing is to be written.
+func (w *writeBehind) isWritten(e *writeEntry, write *storeWrite) {
 	for f := range w.flushes {
-		if delete(f.left, e); len(f.left) == 0 {
+		if f.left[e] == write || w.entries[e.key] != e {
+			delete(f.left, e)
+		}
+		if len(f.left) == 0 {
 			close(f.done)
 			delete(w.flushes, f)
 		}
@@ -367,9 +361,9 @@ func (w *writeBehind) beginFlush() *queueFlush {
 	if len(w.entries) == 0 {
 		return nil
 	}
-	f := &queueFlush{left: make(map[*writeEntry]struct{}, len(w.entries)), done: make(chan struct{})}
+	f := &queueFlush{left: make(map[*writeEntry]*storeWrite, len(w.entries)), done: make(chan struct{})}
 	for _, e := range w.entries {
-		f.left[e] = struct{}{}
+		f.left[e] = e.want
 	}
 	if w.flushes == nil {
 		w.flushes = make(map[*queueFlush]struct{})
@@ -378,7 +372,16 @@ func (w *writeBehind) beginFlush() *queueFlush {
 	for _, p := range w.partitions.all() {
 		p.puts.gathered()
 	}
+	close(w.hurry)
+	w.hurry = make(chan struct{})
 	return f
+}
+
+// hurried returns what is closed when somebody next waits for the queue to be written.
+func (w *writeBehind) hurried() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hurry
 }
 
 // endFlush forgets one that nobody waits for any more.

@@ -441,10 +441,10 @@ func TestLifetimeIsWhatIsLeftOfTheSession(t *testing.T) {
 		if got := store.lifetime(1); got > 59*time.Minute || got < 59*time.Minute-time.Millisecond {
 			t.Errorf("lifetime %v after a minute in the queue, want 59 minutes", got)
 		}
-		store.saw(t, "put", "put", "delete", "delete") // what expired in the queue is as good as deleted
+		store.saw(t, "put", "put", "delete") // the delete is of busy: what expired in the queue is as good as deleted
 		n.announce(late)
 		n.flush()
-		store.saw(t, "put", "put", "delete", "delete")
+		store.saw(t, "put", "put", "delete")
 	})
 }
 
@@ -566,6 +566,98 @@ func TestWritesAfterAHang(t *testing.T) {
 		s := n.announceEach(1)[0]
 		time.Sleep(2 * time.Second)
 		other.has(s)
+	})
+}
+
+// TestWritesBesideSlowGets: that gets take longer than a handshake waits is no reason to write nothing, nor is a put that was lost once.
+func TestWritesBesideSlowGets(t *testing.T) {
+	for _, lost := range []string{"put", "delete"} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &faultyStore{}
+			n := newNode(t, store, nil, reprise.StoreOptions{})
+			store.beforeCall(slow(2*reprise.DefaultLookupTimeout), "get")
+			store.beforeCall(slow(time.Hour), lost)
+			n.announce(n.make())
+			n.remove(n.make(), reprise.RemovedExplicitly)
+			time.Sleep(3 * time.Second)
+			store.beforeCall(nil, lost)
+			for range 100 {
+				n.announce(n.make())
+				n.remove(n.make(), reprise.RemovedExplicitly)
+				time.Sleep(20 * time.Millisecond)
+			}
+			n.flush()
+			if got := n.stats(); got.Puts != 101 || got.Deletes < 101 || got.BreakerOpened != 0 {
+				t.Errorf("a %s was lost: %+v", lost, got)
+			}
+		})
+	}
+}
+
+// TestExpiryIsNoSuccess: that a session has expired in the queue says nothing of a store that is full.
+func TestExpiryIsNoSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &batchStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		store.beforeCall(fail, "put", "batch")
+		n.announceEach(1)
+		time.Sleep(20 * time.Millisecond)
+		for range 5 {
+			n.announceEach(10)
+			n.announce(n.make(func(p *reprise.SessionParams) { p.Timeout = time.Second }))
+		}
+		n.announceEach(1000)
+		time.Sleep(20 * time.Second)
+		if got := n.stats(); got.PutsFailed > 30 {
+			t.Errorf("%d puts were tried in 20 seconds", got.PutsFailed)
+		}
+	})
+}
+
+// TestFlushOfAKeyThatIsPutAgainAndAgain waits for the put that there was when it began.
+func TestFlushOfAKeyThatIsPutAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		n := newNode(t, store, nil, oneWriter)
+		store.beforeCall(slow(5*time.Millisecond), "put")
+		first := n.make()
+		ctx, stop := context.WithCancel(t.Context())
+		go func() {
+			for ctx.Err() == nil {
+				n.announce(again(t, first, n.make()))
+				time.Sleep(2 * time.Millisecond)
+			}
+		}()
+		time.Sleep(100 * time.Millisecond)
+		began := time.Now()
+		n.flush()
+		if took := time.Since(began); took > 10*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		stop()
+		time.Sleep(time.Second)
+	})
+}
+
+// TestFlushEndsAPause: what failed until a moment ago is tried at once, before a binding is closed.
+func TestFlushEndsAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{}
+		n := newNode(t, store, nil, reprise.StoreOptions{})
+		store.beforeCall(fail, "delete")
+		for range 3 {
+			n.remove(n.make(), reprise.RemovedExplicitly)
+		}
+		time.Sleep(10 * time.Second)
+		store.beforeCall(nil, "delete")
+		began := time.Now()
+		n.flush()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("took %v", took)
+		}
+		if got := len(store.seen()); got != 3 {
+			t.Errorf("%d deletes", got)
+		}
 	})
 }
 

@@ -87,7 +87,7 @@ func (l *writeLane) work() {
 			backoff = firstBackoff
 			continue
 		}
-		l.pause(backoff, errors.Is(err, context.DeadlineExceeded))
+		l.pause(backoff, l == &l.partition.puts && errors.Is(err, context.DeadlineExceeded))
 		backoff = min(2*backoff, lastBackoff)
 	}
 	l.leave()
@@ -124,13 +124,14 @@ func (l *writeLane) rehome() {
 	}
 }
 
-// pause waits before another attempt. If the store has not answered the last one, it waits until it answers a get: a put that is
-// tried in vain is lost.
+// pause waits before another attempt, but not when somebody waits for the queue to be written. If the store has not answered a put, it
+// waits until it answers a get: a put that is tried in vain is lost.
 func (l *writeLane) pause(d time.Duration, hangs bool) {
 	for {
 		select {
 		case <-l.queue.calls.ctx.Done():
 			return
+		case <-l.queue.hurried():
 		case <-time.After(d):
 		}
 		if !hangs || l.queue.calls.ask(l.partition) == nil || !l.partition.breaker.closed() {
@@ -146,18 +147,26 @@ func (l *writeLane) leave() {
 	l.workers--
 }
 
-// next begins another turn: one entry, or several puts that make a batch. It returns nil if there is nothing to do; the worker has left
-// then.
+// next begins another turn: one entry, or several puts that make a batch. Sessions that have expired in the queue are left out. It returns nil
+// if there is nothing to do; the worker has left then.
 func (l *writeLane) next() *writeTurn {
 	l.queue.mu.Lock()
 	defer l.queue.mu.Unlock()
-	if l.first == nil || l.gathering != nil || l.failing && l.workers > 1 {
+	turn := &writeTurn{lane: l, begun: l.queue.now()}
+	if l.gathering == nil && (!l.failing || l.workers == 1) {
+		for size := 0; l.first != nil && (len(turn.entries) == 0 || l.inBatch(turn, size)); {
+			e := l.begin()
+			if e.running.isPut() && !e.running.session.Expiry().After(turn.begun) {
+				l.queue.settle(e, errLeftOut)
+				continue
+			}
+			turn.entries = append(turn.entries, e)
+			size += e.running.size()
+		}
+	}
+	if len(turn.entries) == 0 {
 		l.workers--
 		return nil
-	}
-	turn := &writeTurn{lane: l}
-	for size := 0; l.first != nil && (len(turn.entries) == 0 || l.inBatch(turn, size)); size += turn.last().running.size() {
-		turn.entries = append(turn.entries, l.begin())
 	}
 	return turn
 }

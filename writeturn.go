@@ -1,24 +1,21 @@
 package reprise
 
+import "time"
+
 // A writeTurn is what one call of the store writes: a put or a delete, or several puts.
 type writeTurn struct {
 	lane      *writeLane
+	begun     time.Time
 	entries   []*writeEntry // nil in the place of one that is settled
 	isBatch   bool
 	succeeded bool  // one of its writes
 	failure   error // of the last that has failed
 }
 
-func (t *writeTurn) last() *writeEntry { return t.entries[len(t.entries)-1] }
-
 // write makes one attempt at the writes of the turn. Each is settled when the store has told how it went, so that what holds up one put
 // of a batch is not felt by others. An error is that none has succeeded.
 func (t *writeTurn) write() error {
-	request, ok := t.request()
-	if !ok {
-		return nil
-	}
-	call, err := t.lane.queue.calls.start(t.lane.partition, request, nil)
+	call, err := t.lane.queue.calls.start(t.lane.partition, t.request(), nil)
 	if err == nil {
 		<-call.done
 		err = call.err
@@ -26,33 +23,21 @@ func (t *writeTurn) write() error {
 	return t.end(err)
 }
 
-// request returns what the store is asked for, unless all sessions have expired in the queue. One that has is as good as deleted:
-// alone it makes a delete, of several it is left out.
-func (t *writeTurn) request() (request storeRequest, ok bool) {
-	w, isAlone := t.lane.queue, len(t.entries) == 1
-	now := w.now()
-	request = storeRequest{method: storeDelete, key: t.entries[0].key}
-	puts := make([]StorePut, 0, len(t.entries))
-	written := t.entries[:0]
-	for _, e := range t.entries {
-		put, ok := w.record(e, now)
-		if ok {
-			puts = append(puts, put)
-		}
-		if ok || isAlone {
-			written = append(written, e)
-		} else {
-			w.leaveOut(e)
-		}
+// request returns what the store is asked for.
+func (t *writeTurn) request() storeRequest {
+	if !t.entries[0].running.isPut() {
+		return storeRequest{method: storeDelete, key: t.entries[0].key}
 	}
-	t.entries = written
-	if len(puts) > 0 {
-		request = storeRequest{method: storePut, puts: puts}
+	request := storeRequest{method: storePut, puts: make([]StorePut, len(t.entries))}
+	for i, e := range t.entries {
+		put := &request.puts[i]
+		put.Key, put.Lifetime = e.key, e.running.session.Expiry().Sub(t.begun)
+		put.Record = t.lane.queue.seal(e.key, e.running.unsealed)
 	}
-	if t.isBatch = len(puts) > 1; t.isBatch {
+	if t.isBatch = len(t.entries) > 1; t.isBatch {
 		request.told = t.told
 	}
-	return request, len(written) > 0
+	return request
 }
 
 // told settles a put of a batch. What a store tells after the call has ended is of no interest any more.
