@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/reprise-tls/reprise/internal/stack"
 	"github.com/reprise-tls/reprise/internal/workers"
 )
 
@@ -363,11 +362,7 @@ func (b *StoreBinding) incarnation(key StoreKey) (life uint64) {
 	if b.incarnated == nil {
 		return 0
 	}
-	defer func() {
-		if with := recover(); with != nil {
-			b.calls.reportPanic("incarnation", with, stack.Trace())
-		}
-	}()
+	defer b.calls.guard("incarnation", nil) // after a panic it is 0, as of no record
 	return b.incarnated.Incarnation(key)
 }
 

@@ -90,7 +90,7 @@ func (c *storeCalls) runBatch(calls []*storeCall) {
 
 // getBatch calls the store until the last deadline of the calls.
 func (c *storeCalls) getBatch(calls []*storeCall) (err error) {
-	defer c.guard(storeGet, &err)
+	defer c.guard(storeMethodNames[storeGet], &err)
 	deadline := calls[len(calls)-1].deadline
 	ctx, cancel := context.WithDeadline(context.WithValue(c.ctx, guard.Key{}, deadline), deadline)
 	defer cancel()

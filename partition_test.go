@@ -103,6 +103,17 @@ func (s *partitionedStore) makeIn(n *node, partition string, count int, change .
 	return sessions
 }
 
+// hang makes a partition hang, and returns a session that is stored in it and one that is stored in the other.
+func (s *partitionedStore) hang(n *node) (hung, well *reprise.Session) {
+	n.t.Helper()
+	hung, well = s.makeIn(n, hangingPartition, 1)[0], s.makeIn(n, "a", 1)[0]
+	n.announce(hung)
+	n.announce(well)
+	n.flush()
+	s.hangs.Store(true)
+	return hung, well
+}
+
 // TestPartitionThatHangs: what lies in the other one is put, found, taken and deleted as if nothing were.
 func TestPartitionThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -153,11 +164,7 @@ func TestBreakerOfEachPartition(t *testing.T) {
 		store := &partitionedStore{}
 		var log strings.Builder
 		n := newLoggingNode(t, store, reprise.RandomFleetKeys(), reprise.StoreOptions{}, slog.New(slog.NewTextHandler(&log, nil)))
-		hung, well := store.makeIn(n, hangingPartition, 1)[0], store.makeIn(n, "a", 1)[0]
-		n.announce(hung)
-		n.announce(well)
-		n.flush()
-		store.hangs.Store(true)
+		hung, well := store.hang(n)
 		for range 5 {
 			if _, err := n.get(hung.ID()); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("get: %v", err)
@@ -437,11 +444,7 @@ func TestPartitionsAreForgotten(t *testing.T) {
 			}
 		}
 		address.Store(-1)
-		hung, well := store.makeIn(n, hangingPartition, 1)[0], store.makeIn(n, "a", 1)[0]
-		n.announce(hung)
-		n.announce(well)
-		n.flush()
-		store.hangs.Store(true)
+		hung, well := store.hang(n)
 		for range 10 {
 			if _, err := n.get(hung.ID()); err == nil {
 				t.Error("a get of a partition that hangs has succeeded")
@@ -516,6 +519,24 @@ func TestPartitionThatPanics(t *testing.T) {
 	})
 }
 
+// A lifelessStore panics when it is asked for its life.
+type lifelessStore struct{ faultyStore }
+
+func (*lifelessStore) Incarnation(reprise.StoreKey) uint64 { panic("no life") }
+
+func (s *lifelessStore) TakeIncarnated(ctx context.Context, key reprise.StoreKey) (record []byte, incarnation uint64, ok bool, err error) {
+	record, ok, err = s.Take(ctx, key)
+	return record, 0, ok, err
+}
+
+// TestIncarnationThatPanics harms nothing.
+func TestIncarnationThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, &lifelessStore{}, nil, reprise.StoreOptions{})
+		n.has(n.stored())
+	})
+}
+
 // A statsHandler is a log that reads the counters of a node.
 type statsHandler struct{ node atomic.Pointer[node] }
 
@@ -538,11 +559,7 @@ func TestDeafPartition(t *testing.T) {
 		store := &partitionedStore{deaf: make(chan struct{})}
 		defer close(store.deaf)
 		n := newNode(t, store, nil, reprise.StoreOptions{})
-		hung, well := store.makeIn(n, hangingPartition, 1)[0], store.makeIn(n, "a", 1)[0]
-		n.announce(hung)
-		n.announce(well)
-		n.flush()
-		store.hangs.Store(true)
+		hung, well := store.hang(n)
 		for range 5 {
 			_, _ = n.get(hung.ID())
 			synctest.Wait()

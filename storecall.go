@@ -251,10 +251,12 @@ func (call *storeCall) Value(key any) any {
 }
 
 // guard is deferred around every call: a panic is an error.
-func (c *storeCalls) guard(m storeMethod, failed *error) {
-	if p := recover(); p != nil {
-		c.reportPanic(storeMethodNames[m], p, stack.Trace())
-		*failed = errStorePanicked
+func (c *storeCalls) guard(method string, failed *error) {
+	if with := recover(); with != nil {
+		c.reportPanic(method, with, stack.Trace())
+		if failed != nil {
+			*failed = errStorePanicked
+		}
 	}
 }
 
@@ -265,7 +267,7 @@ func (c *storeCalls) reportPanic(method string, with any, trace string) {
 
 // do calls the store.
 func (c *storeCalls) do(ctx context.Context, r storeRequest) (record []byte, err error) {
-	defer c.guard(r.method, &err)
+	defer c.guard(storeMethodNames[r.method], &err)
 	ok := false
 	switch r.method {
 	case storeGet, storeAsk:
@@ -351,7 +353,11 @@ const maxAskTimeout = time.Second
 // ask asks a partition for a record that nobody has put, and returns nil if it has answered. It may take longer than a lookup, and is nothing
 // to the breaker.
 func (c *storeCalls) ask(p *partition) error {
-	call, err := c.start(p, storeRequest{method: storeAsk, key: c.partitions.keyIn(p)}, nil)
+	return outcomeOf(c.start(p, storeRequest{method: storeAsk, key: c.partitions.keyIn(p)}, nil))
+}
+
+// outcomeOf waits for a call, if it was started.
+func outcomeOf(call *storeCall, err error) error {
 	if err != nil {
 		return err
 	}
@@ -365,12 +371,10 @@ func (c *storeCalls) probe(p *partition) error {
 		return errStillAsked
 	}
 	call, err := c.startAnyway(p, storeRequest{method: storeGet, key: c.partitions.keyIn(p)}, nil)
-	if err != nil {
-		return err
+	if err == nil {
+		p.probe = call
 	}
-	p.probe = call
-	<-call.done
-	return call.err
+	return outcomeOf(call, err)
 }
 
 var errStillAsked = errors.New("the store has not returned from a probe")

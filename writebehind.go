@@ -130,7 +130,7 @@ func (w *writeBehind) tryPut(key StoreKey, u unsealed) (dropped uint64) {
 		e.owes = true
 	}
 	w.hold(e, write.size())
-	w.want(e, write)
+	w.want(e, home, write)
 	return 0
 }
 
@@ -149,7 +149,7 @@ func (w *writeBehind) delete(key StoreKey) bool {
 		e = w.begin(&writeEntry{key: key, home: home})
 	}
 	if e.want == nil || e.want.isPut() {
-		w.want(e, &storeWrite{})
+		w.want(e, home, &storeWrite{})
 	}
 	return true
 }
@@ -188,14 +188,14 @@ func (w *writeBehind) hold(e *writeEntry, bytes int) {
 	e.home.room.change(writeRoom{bytes: bytes})
 }
 
-// want makes a write the one that is wanted of an entry.
-func (w *writeBehind) want(e *writeEntry, write *storeWrite) {
+// want makes a write the one that is wanted of an entry, whose key is in a partition now.
+func (w *writeBehind) want(e *writeEntry, in *partition, write *storeWrite) {
 	if e.want != nil && e.want != e.running {
 		w.cancel(e)
 	}
 	e.want = write
 	if e.running == nil {
-		w.enqueue(e)
+		in.enqueue(e)
 	}
 }
 
@@ -208,9 +208,8 @@ func (w *writeBehind) cancel(e *writeEntry) {
 	}
 }
 
-// enqueue gives an entry a turn in the lane for what is wanted of it, where its key is now.
-func (w *writeBehind) enqueue(e *writeEntry) {
-	p := w.partitions.of(e.key)
+// enqueue gives an entry, whose key is in the partition now, a turn in the lane for what is wanted of it.
+func (p *partition) enqueue(e *writeEntry) {
 	lane := &p.deletes
 	if e.want.isPut() {
 		lane = &p.puts
@@ -253,7 +252,7 @@ func (w *writeBehind) takeQueued(ctx context.Context, key StoreKey) (taken store
 			return stored{}, true, nil
 		case e.want != e.running:
 			taken = stored{session: e.want.session}
-			w.want(e, &storeWrite{})
+			w.want(e, w.partitions.of(key), &storeWrite{})
 			return taken, true, nil
 		case !w.partitions.of(key).breaker.closed():
 			return stored{}, false, ErrStoreUnavailable // the put hangs
@@ -299,12 +298,12 @@ func (w *writeBehind) settle(e *writeEntry, err error) {
 	}
 	switch {
 	case e.want != write:
-		w.enqueue(e)
+		w.partitions.of(e.key).enqueue(e)
 	case err == nil, write.isPut() && !e.owes:
 		w.remove(e)
 	default: // a delete again, or one that is due after all
 		e.want = &storeWrite{}
-		w.enqueue(e)
+		w.partitions.of(e.key).enqueue(e)
 	}
 }
 

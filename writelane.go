@@ -120,7 +120,7 @@ func (l *writeLane) rehome() {
 	}
 	for _, e := range entries {
 		l.takeOut(e)
-		l.queue.enqueue(e)
+		l.queue.partitions.of(e.key).enqueue(e)
 	}
 }
 

@@ -15,12 +15,7 @@ type writeTurn struct {
 // write makes one attempt at the writes of the turn. Each is settled when the store has told how it went, so that what holds up one put
 // of a batch is not felt by others. An error is that none has succeeded.
 func (t *writeTurn) write() error {
-	call, err := t.lane.queue.calls.start(t.lane.partition, t.request(), nil)
-	if err == nil {
-		<-call.done
-		err = call.err
-	}
-	return t.end(err)
+	return t.end(outcomeOf(t.lane.queue.calls.start(t.lane.partition, t.request(), nil)))
 }
 
 // request returns what the store is asked for.

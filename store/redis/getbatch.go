@@ -17,13 +17,18 @@ func (s *Store) GetBatch(ctx context.Context, keys []reprise.StoreKey, done func
 		sh := s.shardOf(key)
 		byShard[sh] = append(byShard[sh], i)
 	}
+	forEach(byShard, func(_ *shard, places []int) { s.getTogether(ctx, keys, places, done) })
+}
+
+// forEach calls f for the places of each server, all at once.
+func forEach[K comparable](places map[K][]int, f func(K, []int)) {
 	var work sync.WaitGroup
-	for _, places := range byShard {
-		if len(byShard) == 1 {
-			s.getTogether(ctx, keys, places, done)
+	for server, those := range places {
+		if len(places) == 1 {
+			f(server, those)
 			return
 		}
-		work.Go(func() { s.getTogether(ctx, keys, places, done) })
+		work.Go(func() { f(server, those) })
 	}
 	work.Wait()
 }

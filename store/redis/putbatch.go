@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -28,15 +27,7 @@ func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut, done func
 			byClient[by] = append(byClient[by], i)
 		}
 	}
-	var work sync.WaitGroup
-	for by, places := range byClient {
-		if len(byClient) == 1 {
-			s.putTogether(ctx, by, puts, places, done)
-			return
-		}
-		work.Go(func() { s.putTogether(ctx, by, puts, places, done) })
-	}
-	work.Wait()
+	forEach(byClient, func(by rueidis.Client, places []int) { s.putTogether(ctx, by, puts, places, done) })
 }
 
 // BatchDelay implements [reprise.BatchPutter].
