@@ -215,23 +215,30 @@ func (p *phase) p99() time.Duration {
 	return p.full[len(p.full)*99/100]
 }
 
-// recovers waits until a session that one node makes resumes on the other, and fails if that takes too long: more than 2 seconds, or
+// recovers is recoversWith a session that is made anew for each try.
+func (s *site) recovers() {
+	s.t.Helper()
+	a, b := s.nodes[0], s.nodes[1]
+	s.recoversWith(func() reprise.Reason {
+		session := a.fullUnstored()
+		ctx, cancel := contextFor(200 * time.Millisecond)
+		defer cancel()
+		_ = a.binding.Flush(ctx) // if it is not written, it will not resume
+		return b.resume(session)
+	})
+}
+
+// recoversWith waits until a session that one node has made resumes on the other, and fails if that takes too long: more than 2 seconds, or
 // twice that on a machine where a handshake of the control alone takes half the lookup deadline. There, lookups fail for that, and the
 // breaker needs another probe.
-func (s *site) recovers() {
+func (s *site) recoversWith(resume func() reprise.Reason) {
 	s.t.Helper()
 	s.enter("recovering")
 	begun := time.Now()
-	a, b := s.nodes[0], s.nodes[1]
-	var reason reprise.Reason
-	var tries int
-	for reason != reprise.Resumed && time.Since(begun) < 10*recovery {
-		tries++
-		session := a.fullUnstored()
-		ctx, cancel := contextFor(200 * time.Millisecond)
-		_ = a.binding.Flush(ctx) // if it is not written, it will not resume
-		cancel()
-		reason = b.resume(session)
+	reason, tries := resume(), 1
+	for ; reason != reprise.Resumed && time.Since(begun) < 10*recovery; tries++ {
+		time.Sleep(5 * time.Millisecond)
+		reason = resume()
 	}
 	took, within := time.Since(begun), recovery
 	if s.enter("after").control > reprise.DefaultLookupTimeout/2 {
