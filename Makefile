@@ -18,6 +18,9 @@ PLAIN := CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 # Tests of these modules drive other processes, so the race detector sees nothing there. conformance runs bin/reprise.
 DRIVERS := /(conformance|bench)(/|$$)
 
+# Tests of these packages watch how long handshakes take while something breaks, so nothing runs beside them.
+TIMED := /(store/redis|conformance/fleet)$$
+
 # Prints the packages whose tests do less under the race detector, which they know by this file.
 LESS_UNDER_RACE := go list -f '{{range .XTestGoFiles}}{{if eq . "race_off_test.go"}}{{$$.ImportPath}}{{end}}{{end}}' work
 
@@ -48,12 +51,14 @@ vet:
 	$(PLAIN) go vet work
 
 unit:
-	go test -race -vet=off -shuffle=on -timeout 10m $$(go list work | grep -vE '$(DRIVERS)')
+	go test -race -vet=off -shuffle=on -timeout 10m $$(go list work | grep -vE '$(DRIVERS)|$(TIMED)')
+	go test -race -vet=off -shuffle=on -timeout 10m -p 1 $$(go list work | grep -vE '$(DRIVERS)' | grep -E '$(TIMED)')
 	@packages=$$($(LESS_UNDER_RACE)); if [ -n "$$packages" ]; then set -x; $(PLAIN) go test -vet=off -shuffle=on -timeout 10m $$packages; fi
 
+conformance: export REPRISE_BIN = $(CURDIR)/bin/reprise
 conformance: build
-	@packages=$$(go list work | grep -E '$(DRIVERS)' || true); \
-	if [ -n "$$packages" ]; then set -x; REPRISE_BIN="$(CURDIR)/bin/reprise" $(PLAIN) go test -vet=off -shuffle=on -timeout 10m $$packages; fi
+	$(PLAIN) go test -vet=off -shuffle=on -timeout 10m $$(go list work | grep -E '$(DRIVERS)' | grep -vE '$(TIMED)')
+	$(PLAIN) go test -vet=off -shuffle=on -timeout 10m -p 1 $$(go list work | grep -E '$(DRIVERS)' | grep -E '$(TIMED)')
 
 lint: $(LINT) ## run golangci-lint, built on first use, and check every go.mod
 	@status=0; scripts/check-modules.sh || status=1; \

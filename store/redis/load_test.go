@@ -27,7 +27,8 @@ type site struct {
 	t         *testing.T
 	nodes     []*node
 	addresses []string
-	control   string // its address
+	control   string        // its address
+	lookup    time.Duration // the lookup deadline of the nodes
 	roots     *x509.CertPool
 
 	stop    chan struct{}
@@ -59,17 +60,18 @@ func newSite(t *testing.T, url string) *site {
 	t.Helper()
 	authority, certificate := certtest.Shared(t)
 	s := &site{t: t, roots: authority.Pool(), stop: make(chan struct{}), phase: &phase{name: "before"}}
-	keys := reprise.RandomFleetKeys()
-	for range 2 {
-		n := newNodeWith(t, url, reprise.Options{Keys: keys, UnconfirmedPerSource: -1})
-		s.nodes = append(s.nodes, n)
-		s.addresses = append(s.addresses, n.serve(certificate))
-	}
 	cache, err := reprise.New(reprise.Options{Logger: slog.New(slog.DiscardHandler), UnconfirmedPerSource: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.control = (&node{Cache: cache, t: t}).serve(certificate)
+	s.lookup = s.fairLookup()
+	keys := reprise.RandomFleetKeys()
+	for range 2 {
+		n := newNodeWith(t, url, reprise.Options{Keys: keys, LookupTimeout: s.lookup, UnconfirmedPerSource: -1})
+		s.nodes = append(s.nodes, n)
+		s.addresses = append(s.addresses, n.serve(certificate))
+	}
 	for _, n := range s.nodes {
 		n.follows(true)
 	}
@@ -85,6 +87,22 @@ func newSite(t *testing.T, url string) *site {
 	}
 	s.before = before.p99()
 	return s
+}
+
+// fairLookup returns the default lookup deadline, or a longer one on a machine where a handshake of the control alone takes half of
+// that: there, a store that works would fail too.
+func (s *site) fairLookup() time.Duration {
+	s.t.Helper()
+	fair := reprise.DefaultLookupTimeout
+	for range 20 {
+		_, took, err := s.visit(s.control, s.newClient())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		fair = max(fair, 2*took)
+	}
+	s.t.Logf("lookup deadline %v", fair)
+	return fair
 }
 
 // serve serves TLS.
@@ -193,7 +211,7 @@ func (s *site) enter(name string) *phase {
 		s.t.Errorf("%s: a handshake failed: %v", p.name, err)
 	}
 	s.t.Logf("%-10s %3d full handshakes, p99 %v, control %v at most; %3d resumptions", p.name, len(p.full), p.p99(), p.control, p.resumed)
-	if most := max(s.before, p.control) + reprise.DefaultLookupTimeout + noise; s.before > 0 && p.p99() > most {
+	if most := max(s.before, p.control) + s.lookup + noise; s.before > 0 && p.p99() > most {
 		s.t.Errorf("%s: p99 of full handshakes is %v; before it was %v, and the slowest of the control took %v", p.name, p.p99(), s.before, p.control)
 	}
 	return p
