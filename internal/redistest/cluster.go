@@ -53,10 +53,16 @@ func StartClusterNode(tb testing.TB) *Server {
 
 func (c Config) launchClusterNode(tb testing.TB) *Server {
 	tb.Helper()
-	bus := freePort(tb)
+	port := freePort(tb)
 	// Without a log: to wait for a busy disk can take longer than a node may be silent.
-	s := c.launch(tb, freePort(tb), "appendonly no", "cluster-enabled yes", "cluster-node-timeout 2000", fmt.Sprint("cluster-port ", bus))
-	s.busPort = bus
+	settings := []string{"appendonly no", "cluster-enabled yes", "cluster-node-timeout 2000", fmt.Sprint("cluster-port ", port)}
+	var way *bus
+	if c.Divisible {
+		way = startBus(tb, port)
+		settings = append(settings, fmt.Sprint("cluster-announce-bus-port ", way.port()))
+	}
+	s := c.launch(tb, freePort(tb), settings...)
+	s.busPort, s.bus = port, way
 	return s
 }
 

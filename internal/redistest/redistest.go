@@ -29,6 +29,8 @@ type Config struct {
 	Authority *certtest.Authority
 	// Settings are further lines of redis.conf, such as "maxmemory 1mb". They count more than those of this package.
 	Settings []string
+	// Divisible nodes of a cluster can be cut off. They have no Authority.
+	Divisible bool
 }
 
 // A Server is a redis-server of its own, on a free loopback port and in a folder of its own. What it has answered to is
@@ -46,6 +48,7 @@ type Server struct {
 	dir     string
 	mode    []string // further arguments
 	busPort int      // of a node of a cluster
+	bus     *bus     // of a divisible one
 	command *exec.Cmd
 }
 

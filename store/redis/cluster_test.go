@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -100,6 +101,47 @@ func testPrimaryHangs(t *testing.T, c *redistest.Cluster) {
 			t.Errorf("get %d, of which %d hangs: %x, %v, after %v", i, hangs, record, err, took)
 		}
 	})
+}
+
+// TestClusterCutOff cuts a primary off from its cluster, which makes a replica primary. It still answers, and does not know better; what
+// it says of itself and of the others is not believed.
+func TestClusterCutOff(t *testing.T) {
+	t.Parallel()
+	c := redistest.Config{Divisible: true}.StartCluster(t)
+	keys := reprise.RandomFleetKeys()
+	a, b := newNode(t, c.URL(), keys), newNode(t, c.URL(), keys)
+	a.follows(true)
+	b.follows(true)
+	alone := c.Primaries[0]
+	session := a.full()
+	for {
+		if _, err := alone.TryCommand("EXISTS", a.recordOf(session)); err == nil {
+			break
+		}
+		session = a.full()
+	}
+	b.resumes(session, reprise.Resumed) // and has it in its internal cache
+
+	c.CutOff(alone)
+	b.follows(false)
+	c.AwaitPromoted(c.Replicas[0])
+	b.follows(true)
+	a.Remove(session)
+	if err := a.binding.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.loses(session)
+	b.recovers(session, reprise.Unknown)
+	before := b.binding.Stats()
+	time.Sleep(5 * time.Second)
+	if now := b.binding.Stats(); !now.Following || now.NoticesLost > before.NoticesLost {
+		t.Errorf("the primary that is cut off was followed again %d times", now.NoticesLost-before.NoticesLost)
+	}
+	if role := alone.Command("ROLE"); !strings.HasPrefix(role, "master") {
+		t.Errorf("the one that is cut off is %q; the test is of one that does not know better", role)
+	}
+	c.Rejoin()
+	a.resumes(a.full(), reprise.Resumed)
 }
 
 // takes puts and takes a record, and returns the life that the take was in.

@@ -70,7 +70,7 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 		return
 	}
 	for {
-		pulse, err := pulseOf(ctx, client)
+		pulse, err := s.pulseOf(ctx, client)
 		if err != nil {
 			return
 		}

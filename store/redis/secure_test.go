@@ -65,7 +65,7 @@ func TestSentinelsOverTLS(t *testing.T) {
 	url := g.URLAs(user, userPassword, user, userPassword)
 	t.Run("Rights", func(t *testing.T) {
 		testEnough(t, servers, url)
-		testNeeded(t, servers, url, ofServers, "+select", "+cluster|slots", "+cluster|shards")
+		testNeeded(t, servers, url, ofServers, "+select", "+cluster|slots", "+cluster|shards", "+cluster|info")
 		testNeeded(t, g.Sentinels, url, ofSentinels, "+unsubscribe")
 	})
 	t.Run("Removals", func(t *testing.T) { testRemovals(t, url, func(name string) { g.Primary.Command("DEL", name) }) })

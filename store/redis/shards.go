@@ -168,31 +168,32 @@ type pulse struct {
 	clock *clock // nil if it does not tell its time
 }
 
-// pulseOf asks a primary for its pulse. Of a replica it returns an error.
-func pulseOf(ctx context.Context, client rueidis.Client) (p pulse, err error) {
+// pulseOf asks a primary for its pulse. Of a replica it returns an error, and of a primary that is cut off from its cluster: a replica may
+// have taken its place, and removals be told there.
+func (s *Store) pulseOf(ctx context.Context, client rueidis.Client) (p pulse, err error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
+	commands := rueidis.Commands{client.B().Info().Section("replication").Build(), client.B().Info().Section("server").Build()}
+	if s.target.deployment == cluster {
+		commands = append(commands, client.B().ClusterInfo().Build())
+	}
 	asked := time.Now()
-	answers, err := await(ctx, func() []rueidis.RedisResult {
-		return client.DoMulti(ctx, client.B().Info().Section("replication").Build(), client.B().Info().Section("server").Build())
-	})
+	answers, err := await(ctx, func() []rueidis.RedisResult { return client.DoMulti(ctx, commands...) })
 	if err != nil {
 		return p, err
 	}
 	here := asked.Add(time.Since(asked) / 2)
 	fields := make(map[string]string)
 	for _, answer := range answers {
-		info, err := answer.ToString()
-		if err != nil {
-			return p, wrap(err)
-		}
-		for line := range strings.Lines(info) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-			fields[name] = value
+		if err := readInfo(fields, answer); err != nil {
+			return p, err
 		}
 	}
 	if fields["role"] != "master" {
 		return p, errors.New("redisstore: the server is a replica")
+	}
+	if s.target.deployment == cluster && !servesCluster(fields) {
+		return p, errNotServing
 	}
 	if shown, err := strconv.ParseInt(fields["server_time_usec"], 10, 64); err == nil {
 		p.clock = &clock{shown: time.UnixMicro(shown), here: here}
@@ -200,6 +201,24 @@ func pulseOf(ctx context.Context, client rueidis.Client) (p pulse, err error) {
 	p.life, err = parseLife(fields["master_replid"])
 	return p, err
 }
+
+// readInfo adds the fields of an answer to INFO or CLUSTER INFO.
+func readInfo(fields map[string]string, answer rueidis.RedisResult) error {
+	info, err := answer.ToString()
+	if err != nil {
+		return wrap(err)
+	}
+	for line := range strings.Lines(strings.TrimPrefix(info, "txt:")) { // of a verbatim string, RESP3's for text
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		fields[name] = value
+	}
+	return nil
+}
+
+// servesCluster tells, by the fields of CLUSTER INFO, whether a node reaches most of its cluster and serves requests.
+func servesCluster(fields map[string]string) bool { return fields["cluster_state"] == "ok" }
+
+var errNotServing = errors.New("redisstore: the server's cluster is down, or does not reach it")
 
 // primaries asks which servers have which slots.
 func (s *Store) primaries(ctx context.Context) (map[string][]slotRange, error) {
@@ -256,12 +275,22 @@ func clusterPrimaries(ctx context.Context, client rueidis.Client) (primaries map
 	return nil, err
 }
 
+// primariesSeenBy returns an error of a node that does not reach its cluster, which may see what was.
 func primariesSeenBy(ctx context.Context, address string, node rueidis.Client) (map[string][]slotRange, error) {
-	answer, err := await(ctx, func() rueidis.RedisResult { return node.Do(ctx, node.B().ClusterSlots().Build()) })
+	answers, err := await(ctx, func() []rueidis.RedisResult {
+		return node.DoMulti(ctx, node.B().ClusterInfo().Build(), node.B().ClusterSlots().Build())
+	})
 	if err != nil {
 		return nil, err
 	}
-	ranges, err := answer.ToArray()
+	fields := make(map[string]string)
+	if err := readInfo(fields, answers[0]); err != nil {
+		return nil, err
+	}
+	if !servesCluster(fields) {
+		return nil, errNotServing
+	}
+	ranges, err := answers[1].ToArray()
 	if err != nil {
 		return nil, wrap(err)
 	}

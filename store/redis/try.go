@@ -89,7 +89,7 @@ func (s *Store) tryPrimary(ctx context.Context, address string, ranges []slotRan
 		return fmt.Errorf("notices: %w", err)
 	}
 	defer client.Close()
-	if _, err = pulseOf(ctx, client); err != nil {
+	if _, err = s.pulseOf(ctx, client); err != nil {
 		return err
 	}
 	return wrap(client.Do(ctx, client.B().Ping().Build()).Error())
