@@ -134,6 +134,7 @@ func BindStore(c *Cache, s Store, o StoreOptions) (*StoreBinding, error) {
 	b.queue.maxWorkers = positiveOr(o.Writers, DefaultWriters)
 	b.queue.entries = make(map[StoreKey]*writeEntry)
 	b.queue.lookups = make(map[StoreKey]*storeLookup)
+	b.queue.late = make(latePuts)
 	b.queue.hurry = make(chan struct{})
 	b.queue.goroutines = workers.New(ctx.Done(), (*writeLane).work)
 	b.partitions.init(s, b.calls.reportPanic, func(name string) *partition { return b.newPartition(ctx, name) })

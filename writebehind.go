@@ -19,7 +19,7 @@ import (
 //   - a take of a queued put wins, because no other node can have seen the record;
 //   - a get is answered by what is wanted, before the store knows;
 //   - a put is tried once: its outcome is unknown if it fails, and a second try could bring back what was taken or
-//     deleted elsewhere meanwhile. A delete is tried until it succeeds.
+//     deleted elsewhere meanwhile. A delete is tried until it succeeds, and once more if such a put may arrive after it (lateput.go).
 //
 // Puts and deletes have lanes and workers of their own, in each partition of the store (see writelane.go): keys have no order among each
 // other. If the store takes several puts together, those of some milliseconds go in one call (see putbatch.go).
@@ -47,6 +47,7 @@ type writeBehind struct {
 	hurry   chan struct{} // closed, and made anew, when a flush begins
 	working sync.WaitGroup
 	lookups map[StoreKey]*storeLookup
+	late    latePuts
 	counts  StoreStats // those of the queue
 }
 
@@ -124,6 +125,7 @@ func (w *writeBehind) tryPut(key StoreKey, u unsealed) (dropped uint64) {
 		}
 		return 0
 	}
+	delete(w.late, key)
 	if e == nil {
 		e = w.begin(&writeEntry{key: key, home: home, isOfPut: true})
 	} else if !e.want.isPut() {
@@ -139,6 +141,11 @@ func (w *writeBehind) delete(key StoreKey) bool {
 	home := w.partitions.of(key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.deleteIn(home, key)
+}
+
+// deleteIn is delete, under the lock, of a key that is in a partition now.
+func (w *writeBehind) deleteIn(home *partition, key StoreKey) bool {
 	w.voidLookup(key)
 	e := w.entries[key]
 	if e == nil {
@@ -292,6 +299,7 @@ func (w *writeBehind) settle(e *writeEntry, err error) {
 	}
 	if err != nil && !errors.Is(err, errLeftOut) && write.isPut() {
 		w.counts.PutsFailed++
+		w.late.add(e.key, w.now())
 	}
 	if err == nil || write.isPut() && !e.owes {
 		w.isWritten(e, write)
@@ -300,6 +308,9 @@ func (w *writeBehind) settle(e *writeEntry, err error) {
 	case e.want != write:
 		w.partitions.of(e.key).enqueue(e)
 	case err == nil, write.isPut() && !e.owes:
+		if !write.isPut() {
+			w.deleteAgain(e.key)
+		}
 		w.remove(e)
 	default: // a delete again, or one that is due after all
 		e.want = &storeWrite{}

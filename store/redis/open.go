@@ -176,6 +176,9 @@ func dial(ctx context.Context, address string, d *net.Dialer, config *tls.Config
 	if err != nil {
 		return nil, err
 	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // a put that was given up shall not arrive when the connection has been given up too
+	}
 	if wrap != nil {
 		conn = wrap(conn)
 	}

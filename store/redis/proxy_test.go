@@ -3,10 +3,18 @@ package redisstore_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/redistest"
+	redisstore "github.com/reprise-tls/reprise/store/redis"
 )
 
 // A proxy is a network between a store and its server, with the faults of networks.
@@ -192,4 +200,61 @@ func (p *proxy) pass() {
 
 func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)
+}
+
+// TestSilentConnectionIsReset: the system does not go on sending what it has of a put when the connection was given up, as it would for
+// minutes.
+func TestSilentConnectionIsReset(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var swallows atomic.Bool
+	ends := make(chan error, 100)
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			redis, err := net.Dial("tcp", server.Addr)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(client, redis) }()
+			go func() {
+				defer client.Close()
+				defer redis.Close()
+				for buf := make([]byte, 4096); ; {
+					n, err := client.Read(buf)
+					if err != nil {
+						ends <- err
+						return
+					}
+					if !swallows.Load() {
+						_, _ = redis.Write(buf[:n])
+					}
+				}
+			}()
+		}
+	}()
+	s := open(t, "redis://"+l.Addr().String(), redisstore.Options{})
+	swallows.Store(true)
+	ctx, cancel := contextFor(200 * time.Millisecond)
+	defer cancel()
+	if err := s.Put(ctx, reprise.StoreKey{1}, []byte("record"), time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Put: %v", err)
+	}
+	select {
+	case err := <-ends:
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a connection has ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("no connection was given up")
+	}
 }
