@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -142,6 +143,33 @@ func TestClusterCutOff(t *testing.T) {
 	}
 	c.Rejoin()
 	a.resumes(a.full(), reprise.Resumed)
+}
+
+// TestClusterDown: while a part of the slots is lost, the primaries of the others are asked on the connections there are, and not on
+// new ones again and again.
+func TestClusterDown(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, "cluster-replica-no-failover yes")
+	n := newNode(t, c.URL(), reprise.RandomFleetKeys())
+	n.follows(true)
+	c.Primaries[2].Kill()
+	n.follows(false)
+	connections := func() int {
+		_, after, _ := strings.Cut(c.Primaries[0].Command("INFO", "stats"), "total_connections_received:")
+		count, err := strconv.Atoi(strings.Fields(after)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return count
+	}
+	await(t, "the cluster to be down", func() bool { return strings.Contains(c.Primaries[0].Command("CLUSTER", "INFO"), "cluster_state:fail") })
+	before := connections()
+	time.Sleep(3 * time.Second)
+	if more := connections() - before; more > 10 {
+		t.Errorf("%d connections in 3 seconds to a primary that is well", more)
+	}
+	c.Primaries[2].Restart()
+	n.follows(true)
 }
 
 // takes puts and takes a record, and returns the life that the take was in.

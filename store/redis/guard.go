@@ -2,10 +2,13 @@ package redisstore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 )
 
@@ -17,10 +20,31 @@ type guardedConn struct {
 	sent     replyScanner // commands are written in the form of replies
 	received replyScanner
 	asked    atomic.Int64
+	forget   func() bool // that the context ends
+
+	mu            sync.Mutex
+	subscriptions []subscription // that are not confirmed, in order
+	subscribes    bool
+	unsubscribes  bool
 }
 
-func newGuardedConn(c net.Conn, pushes func(kind string) bool) *guardedConn {
-	return &guardedConn{Conn: c, received: replyScanner{pushes: pushes}}
+// A subscription is a command that is answered by a push for each of its channels.
+type subscription struct {
+	command  int64 // how many commands were sent before
+	channels int   // that are not confirmed
+}
+
+// newGuardedConn returns a connection that is closed when ctx is done, however long the client would wait for the server.
+func newGuardedConn(ctx context.Context, conn net.Conn) *guardedConn {
+	c := &guardedConn{Conn: conn}
+	c.sent.begins, c.received.begins, c.received.ends = c.sends, c.pushed, c.answered
+	c.forget = context.AfterFunc(ctx, func() { conn.Close() })
+	return c
+}
+
+func (c *guardedConn) Close() error {
+	c.forget()
+	return c.Conn.Close()
 }
 
 func (c *guardedConn) Write(p []byte) (int, error) {
@@ -42,6 +66,58 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// sends notes a command of so many words.
+func (c *guardedConn) sends(command string, words int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch command {
+	case "SUBSCRIBE":
+		c.subscribes = true
+		c.subscriptions = append(c.subscriptions, subscription{c.sent.replies, words - 1})
+	case "UNSUBSCRIBE":
+		c.unsubscribes = true
+	}
+	return nil
+}
+
+// pushed judges a push: notices are expected, at sentinels what comes of channels, and in their turn the confirmations of those.
+func (c *guardedConn) pushed(kind string, _ int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case kind == "invalidate", kind == "message" && c.subscribes:
+		return nil
+	case kind == "subscribe" && c.awaits():
+		if c.subscriptions[0].channels--; c.subscriptions[0].channels == 0 {
+			c.subscriptions = c.subscriptions[1:]
+			c.received.replies++
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: a push of another kind", errNotRedis)
+}
+
+// answered judges an answer that is no push. The client unsubscribes before it closes a connection; what comes then is of no interest.
+func (c *guardedConn) answered(isError bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.unsubscribes:
+		return net.ErrClosed
+	case !c.awaits():
+		return nil
+	case !isError:
+		return fmt.Errorf("%w: no confirmation of a channel", errNotRedis)
+	}
+	c.subscriptions = c.subscriptions[1:]
+	return nil
+}
+
+// awaits reports whether the next answer is that to a subscription.
+func (c *guardedConn) awaits() bool {
+	return len(c.subscriptions) > 0 && c.subscriptions[0].command == c.received.replies
+}
+
 // errNotRedis is wrapped by the errors about what no Redis would send.
 var errNotRedis = errors.New("not the protocol of Redis")
 
@@ -58,15 +134,20 @@ const (
 
 // A replyScanner finds the ends of replies in a stream of bytes (RESP3). The zero value is at the beginning of one.
 type replyScanner struct {
-	replies int64                  // that have ended, pushes not counted
-	pushes  func(kind string) bool // which pushes may come; nil: none
+	replies int64 // that have ended, pushes not counted
+	// begins, if not nil, is called with the first element of each push, or array in a stream of commands, and how many it has.
+	begins func(first string, elements int) error
+	// ends, if not nil, is called for each reply that is no push. Commands have none.
+	ends func(isError bool) error
 
-	line   []byte // the part of a line that has come
-	blob   int    // bytes of a string, and the end of its line, that are still to come
-	nested []int  // how many elements of each open array are still to come
-	inPush bool
-	kind   []byte // of the push: its first element
-	inKind bool
+	line     []byte // the part of a line that has come
+	blob     int    // bytes of a string, and the end of its line, that are still to come
+	nested   []int  // how many elements of each open array are still to come
+	inPush   bool
+	isError  bool
+	elements int    // of the push or command
+	first    []byte // of these
+	inFirst  bool
 }
 
 // scan reads on. After an error it must not be called again.
@@ -74,8 +155,8 @@ func (s *replyScanner) scan(p []byte) error {
 	for len(p) > 0 {
 		if s.blob > 0 {
 			n := min(s.blob, len(p))
-			if s.inKind {
-				s.kind = append(s.kind, p[:n]...)
+			if s.inFirst {
+				s.first = append(s.first, p[:n]...)
 			}
 			p = p[n:]
 			if s.blob -= n; s.blob == 0 {
@@ -111,8 +192,17 @@ func (s *replyScanner) head() error {
 		return fmt.Errorf("%w: a line without its end", errNotRedis)
 	}
 	kind, rest := s.line[0], string(s.line[1:len(s.line)-2])
+	if len(s.nested) == 0 {
+		s.isError, s.first = kind == '-' || kind == '!', s.first[:0]
+	}
 	switch kind {
-	case '+', '-', ',', '(', '#', '_':
+	case '+', '-', ',', '(':
+		return s.end()
+	case '_', '#':
+		// The client takes these at their length: what comes behind is the next reply to it.
+		if value := s.line[:len(s.line)-2]; !slices.Contains([]string{"_", "#t", "#f"}, string(value)) {
+			return fmt.Errorf("%w: a null or boolean that is none", errNotRedis)
+		}
 		return s.end()
 	case ':':
 		if _, err := strconv.ParseInt(rest, 10, 64); err != nil {
@@ -126,10 +216,10 @@ func (s *replyScanner) head() error {
 	case '%':
 		return s.beginArray(rest, 2)
 	case '>':
-		if len(s.nested) > 0 || s.pushes == nil {
+		if len(s.nested) > 0 || s.ends == nil {
 			return fmt.Errorf("%w: a push where none may be", errNotRedis)
 		}
-		s.inPush, s.kind = true, s.kind[:0]
+		s.inPush = true
 		return s.beginArray(rest, 1)
 	default:
 		return fmt.Errorf("%w: a reply of type %q", errNotRedis, kind)
@@ -144,7 +234,7 @@ func (s *replyScanner) beginBlob(length string) error {
 	case err != nil || n < 0 || n > maxBlob:
 		return fmt.Errorf("%w: a string of a length above %d", errNotRedis, maxBlob)
 	}
-	s.inKind = s.inPush && len(s.nested) == 1 && len(s.kind) == 0
+	s.inFirst = s.awaitsFirst()
 	s.blob = n + 2
 	return nil
 }
@@ -152,24 +242,38 @@ func (s *replyScanner) beginBlob(length string) error {
 func (s *replyScanner) beginArray(length string, each int) error {
 	n, err := strconv.Atoi(length)
 	switch {
-	case length == "-1":
+	case s.awaitsFirst():
+		return errNoKind
+	case length == "-1" && each == 1:
 		return s.end()
 	case err != nil || n < 0 || n > maxElements || len(s.nested) == maxNesting:
 		return fmt.Errorf("%w: an array of more than %d elements, or too many in each other", errNotRedis, maxElements)
 	case n == 0:
 		return s.end()
 	}
+	if len(s.nested) == 0 {
+		s.elements = n
+	}
 	s.nested = append(s.nested, each*n)
 	return nil
 }
 
+// awaitsFirst reports whether the next element is the first of a push or a command, which must be a string.
+func (s *replyScanner) awaitsFirst() bool {
+	return s.begins != nil && (s.inPush || s.ends == nil) && len(s.nested) == 1 && len(s.first) == 0
+}
+
+var errNoKind = fmt.Errorf("%w: a push of no kind", errNotRedis)
+
 // end ends a reply, and the arrays that it is the last element of.
 func (s *replyScanner) end() error {
-	if s.inKind {
-		s.inKind = false
-		if kind := string(bytes.TrimSuffix(s.kind, []byte("\r\n"))); !s.pushes(kind) {
-			return fmt.Errorf("%w: a push of another kind", errNotRedis)
+	if s.inFirst {
+		s.inFirst = false
+		if err := s.begins(string(bytes.TrimSuffix(s.first, []byte("\r\n"))), s.elements); err != nil {
+			return err
 		}
+	} else if s.awaitsFirst() {
+		return errNoKind
 	}
 	for last := len(s.nested) - 1; last >= 0; last-- {
 		if s.nested[last]--; s.nested[last] > 0 {
@@ -177,12 +281,18 @@ func (s *replyScanner) end() error {
 		}
 		s.nested = s.nested[:last]
 	}
-	switch {
-	case !s.inPush:
-		s.replies++
-	case len(s.kind) == 0:
-		return fmt.Errorf("%w: a push of no kind", errNotRedis)
+	if s.inPush {
+		s.inPush = false
+		if len(s.first) == 0 {
+			return errNoKind
+		}
+		return nil
 	}
-	s.inPush = false
+	if s.ends != nil {
+		if err := s.ends(s.isError); err != nil {
+			return err
+		}
+	}
+	s.replies++
 	return nil
 }

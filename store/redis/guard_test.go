@@ -2,11 +2,24 @@ package redisstore
 
 import (
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"testing"
 )
 
-func anyPush(kind string) bool { return kind == "invalidate" }
+// newScanner returns one of replies to commands, among which notices may be.
+func newScanner() *replyScanner {
+	return &replyScanner{
+		begins: func(kind string, _ int) error {
+			if kind != "invalidate" {
+				return errNotRedis
+			}
+			return nil
+		},
+		ends: func(bool) error { return nil },
+	}
+}
 
 func TestReplyScanner(t *testing.T) {
 	for stream, want := range map[string]int64{
@@ -20,7 +33,7 @@ func TestReplyScanner(t *testing.T) {
 		"+a\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n+b\r\n":   2,
 		"*1\r\n*1\r\n*1\r\n+x\r\n$4\r\nunfi":             1,
 	} {
-		whole, single := replyScanner{pushes: anyPush}, replyScanner{pushes: anyPush}
+		whole, single := newScanner(), newScanner()
 		if err := whole.scan([]byte(stream)); err != nil || whole.replies != want {
 			t.Errorf("%q: %d replies, %v; want %d", stream, whole.replies, err, want)
 		}
@@ -41,10 +54,12 @@ func TestReplyScannerRefuses(t *testing.T) {
 		"$99999999999\r\n", "$-2\r\n", "$x\r\n", "$\r\n", "*9999999999\r\n", "%600000000000\r\n", "*-7\r\n",
 		":1x\r\n", ":\r\n", "*?\r\n", "|1\r\n", ";4\r\n",
 		strings.Repeat("*1\r\n", 9),
-		"*1\r\n>1\r\n", ">2\r\n$9\r\nsubscribe\r\n", ">1\r\n:1\r\n", ">0\r\n",
+		"*1\r\n>1\r\n", ">2\r\n$9\r\nsubscribe\r\n", ">1\r\n:1\r\n", ">0\r\n", ">-1\r\n",
+		"%-1\r\n", "_x\r\n", "#tx\r\n", "#\r\n",
+		">2\r\n+subscribe\r\n$10\r\ninvalidate\r\n", ">2\r\n*1\r\n$9\r\nsubscribe\r\n$10\r\ninvalidate\r\n", ">2\r\n*0\r\n$10\r\ninvalidate\r\n",
 		"-" + strings.Repeat("x", 1<<13),
 	} {
-		s := replyScanner{pushes: anyPush}
+		s := newScanner()
 		if err := s.scan([]byte(stream)); !errors.Is(err, errNotRedis) {
 			t.Errorf("%.40q: error %v, want errNotRedis", stream, err)
 		}
@@ -63,7 +78,7 @@ func FuzzReplyScanner(f *testing.F) {
 		if part < 1 {
 			part = 1
 		}
-		whole, parts := replyScanner{pushes: anyPush}, replyScanner{pushes: anyPush}
+		whole, parts := newScanner(), newScanner()
 		want := whole.scan(stream)
 		var got error
 		for rest := stream; len(rest) > 0 && got == nil; rest = rest[min(part, len(rest)):] {
@@ -72,8 +87,60 @@ func FuzzReplyScanner(f *testing.F) {
 		if (got == nil) != (want == nil) || want == nil && whole.replies != parts.replies {
 			t.Fatalf("%v and %d replies as a whole, %v and %d in parts of %d", want, whole.replies, got, parts.replies, part)
 		}
-		if cap(parts.line) > 4*maxLine || len(parts.kind) > maxBlob+2 || len(parts.nested) > maxNesting {
+		if cap(parts.line) > 4*maxLine || len(parts.first) > maxBlob+2 || len(parts.nested) > maxNesting {
 			t.Fatal("it keeps too much")
 		}
 	})
+}
+
+// TestGuardedConn checks what may come after which commands.
+func TestGuardedConn(t *testing.T) {
+	const (
+		ping       = "*1\r\n$4\r\nPING\r\n"
+		subscribe  = "*3\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n$1\r\nb\r\n"
+		unsub      = "*1\r\n$11\r\nUNSUBSCRIBE\r\n"
+		pong       = "+PONG\r\n"
+		ofA, ofB   = ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n", ">3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n"
+		message    = ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n"
+		notice     = ">2\r\n$10\r\ninvalidate\r\n_\r\n"
+		left       = ">3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n"
+		notAllowed = "-NOPERM no\r\n"
+	)
+	for _, test := range []struct {
+		sent, received string
+		want           bool
+	}{
+		{ping + ping, pong + notice + pong, true},
+		{ping, pong + pong, false},
+		{"", pong, false},
+		{ping + subscribe + ping, pong + ofA + ofB + message + pong, true},
+		{subscribe + ping, notAllowed + pong, true},
+		{subscribe + ping, ofA + pong, false},
+		{subscribe + ping, pong, false},
+		{subscribe, "*1\r\n$1\r\nx\r\n", false},
+		{ping + subscribe, ofA, false},
+		{subscribe, ofA + ofB + ofB, false},
+		{ping, ofA, false},
+		{ping, message, false},
+		{ping, left, false},
+		{subscribe + unsub + ping, ofA + ofB + left, false},
+		{subscribe + unsub + ping, ofA + ofB + pong, false},
+	} {
+		ours, theirs := net.Pipe()
+		c := newGuardedConn(t.Context(), ours)
+		go func() {
+			_, _ = io.ReadFull(theirs, make([]byte, len(test.sent)))
+			_, _ = io.WriteString(theirs, test.received)
+			theirs.Close()
+		}()
+		if len(test.sent) > 0 {
+			if _, err := c.Write([]byte(test.sent)); err != nil {
+				t.Errorf("%q: %v", test.sent, err)
+			}
+		}
+		if got, err := io.ReadAll(c); (err == nil) != test.want || err == nil && string(got) != test.received {
+			t.Errorf("%q is answered with %q: %v", test.sent, test.received, err)
+		}
+		c.Close()
+	}
 }

@@ -49,8 +49,7 @@ func (s *Store) Notices(ctx context.Context, f func(reprise.Notice)) {
 func (s *Store) follow(ctx context.Context, sh *shard) {
 	for ctx.Err() == nil {
 		s.followOnce(ctx, sh)
-		sh.clock.Store(nil)
-		s.setTracks(sh, nil)
+		s.loseTrack(sh)
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryPause):
@@ -70,16 +69,19 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 		return
 	}
 	for {
-		pulse, err := s.pulseOf(ctx, client)
-		if err != nil {
+		switch pulse, err := s.pulseOf(ctx, client); {
+		case err == nil:
+			sh.life.Store(pulse.life)
+			sh.clock.Store(pulse.clock)
+			if sh.tracks.Load() == nil {
+				s.wake(ctx, sh)
+			}
+			s.setTracks(sh, &client)
+		case errors.Is(err, errNotServing):
+			s.loseTrack(sh) // another connection would not help
+		default:
 			return
 		}
-		sh.life.Store(pulse.life)
-		sh.clock.Store(pulse.clock)
-		if sh.tracks.Load() == nil {
-			s.wake(ctx, sh)
-		}
-		s.setTracks(sh, &client)
 		select {
 		case <-lost:
 			return
@@ -133,7 +135,7 @@ func (s *Store) trackingOptions(address string, lose func()) rueidis.ClientOptio
 	o.DisableCache = false
 	o.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noCache{} }
 	o.ClientTrackingOptions = []string{"BCAST", "NOLOOP", "PREFIX", s.prefix}
-	o.DialCtxFn = s.target.dialer(s.unsafe, newPacedConn)
+	o.DialCtxFn = s.dialer(newPacedConn)
 	o.OnInvalidations = func(names []rueidis.RedisMessage) {
 		if names == nil { // the connection has ended, or all keys were flushed
 			lose()
@@ -156,6 +158,12 @@ func (s *Store) noticesOf(names []rueidis.RedisMessage) []reprise.Notice {
 		}
 	}
 	return notices
+}
+
+// loseTrack notes that a primary tells nothing now.
+func (s *Store) loseTrack(sh *shard) {
+	sh.clock.Store(nil)
+	s.setTracks(sh, nil)
 }
 
 func (s *Store) setTracks(sh *shard, client *rueidis.Client) {

@@ -117,7 +117,6 @@ func clientOptions(t *target, options Options) rueidis.ClientOption {
 		Password:          t.password,
 		SelectDB:          t.database,
 		Dialer:            net.Dialer{Timeout: connectTimeout},
-		DialCtxFn:         t.dialer(options.Unsafe, nil),
 		ConnWriteTimeout:  silence,
 		ClientSetInfo:     rueidis.DisableClientSetInfo,
 		DisableCache:      true, // a record is read once
@@ -152,20 +151,23 @@ func clientOptions(t *target, options Options) rueidis.ClientOption {
 	return o
 }
 
-// dialer returns what connects to servers. It checks again: a cluster or a sentinel may name others than the URL does. wrap, if not nil, is
-// called with the connection below TLS.
-func (t *target) dialer(unsafe bool, wrap func(net.Conn) net.Conn) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+// dialer returns what connects to servers, until the store is closed. It checks again: a cluster or a sentinel may name others than the URL
+// does. wrap, if not nil, is called with the connection below TLS.
+func (s *Store) dialer(wrap func(net.Conn) net.Conn) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-		if !unsafe && !slices.Contains(t.hosts, address) {
-			if err := t.checkServer(address, t.password); err != nil {
+		if !s.unsafe && !slices.Contains(s.target.hosts, address) {
+			if err := s.target.checkServer(address, s.target.password); err != nil {
 				return nil, err
 			}
 		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.ctx, cancel)()
 		conn, err := dial(ctx, address, d, config, wrap)
 		if err != nil {
 			return nil, err
 		}
-		return newGuardedConn(conn, t.mayPush), nil
+		return newGuardedConn(s.ctx, conn), nil
 	}
 }
 
@@ -195,9 +197,4 @@ func dial(ctx context.Context, address string, d *net.Dialer, config *tls.Config
 		return nil, err
 	}
 	return secure, nil
-}
-
-// mayPush tells which pushes the client expects: notices, and of sentinels the messages of their channels.
-func (t *target) mayPush(kind string) bool {
-	return kind == "invalidate" || t.deployment == sentinel
 }

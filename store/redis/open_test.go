@@ -80,6 +80,9 @@ func TestURLsThatAreWrong(t *testing.T) {
 		"redis+sentinel://:secret@127.0.0.1":                         "name of a master",
 		"redis+sentinel://127.0.0.1/main/x?sentinel-password=secret": `database "x"`,
 		"redis+cluster://127.0.0.1?sentinel-password=secret":         "settings",
+		"redis://user:/secret@127.0.0.1/0":                           "not a URL",
+		"redis://user:47/secret@127.0.0.1/0":                         "not a URL",
+		"redis+sentinel://user:12/secret@127.0.0.1/main":             "not a URL",
 		"redis+ring://127.0.0.1":                                     `scheme "redis+ring"`,
 		"http+cluster://127.0.0.1":                                   `scheme "http+cluster"`,
 	} {
@@ -95,6 +98,8 @@ func TestRedact(t *testing.T) {
 		"redis://user:secret@127.0.0.1:1/2":                                 "redis://127.0.0.1:1/2",
 		"rediss+cluster://:se@cret@a.example,b.example:7":                   "rediss+cluster://a.example,b.example:7",
 		"redis+sentinel://u:secret@127.0.0.1/main?sentinel-password=secret": "redis+sentinel://127.0.0.1/main",
+		"redis+sentinel://user:12/secret@127.0.0.1/main":                    "redis+sentinel://",
+		"redis://user:/secret@127.0.0.1":                                    "redis://",
 	} {
 		if got := redisstore.Redact(url); got != want {
 			t.Errorf("%s is shown as %s, want %s", url, got, want)
@@ -151,6 +156,12 @@ func TestTemporary(t *testing.T) {
 	cluster := redistest.StartClusterNode(t)
 	gone := redistest.Start(t)
 	gone.Kill()
+	half := redistest.StartCluster(t, "cluster-replica-no-failover yes")
+	half.Primaries[2].Kill()
+	await(t, "the cluster to be down", func() bool {
+		return strings.Contains(half.Primaries[0].Command("CLUSTER", "INFO"), "cluster_state:fail") &&
+			strings.Contains(half.Primaries[1].Command("CLUSTER", "INFO"), "cluster_state:fail")
+	})
 	loading := redistest.Start(t, "key-load-delay 20000", "loading-process-events-interval-bytes 1024")
 	for i := range 200 {
 		loading.Command("SET", fmt.Sprint(i), strings.Repeat("x", 2000))
@@ -166,6 +177,7 @@ func TestTemporary(t *testing.T) {
 		{"reads its data", loading.URL(), true},
 		{"a replica", replica.URL(), true},
 		{"a cluster that is not whole", "redis+cluster://" + cluster.Addr, true},
+		{"a cluster without one of its primaries", half.URL(), true},
 		{"a wrong password", primary.URLAs("", "wrong"), false},
 		{"no password", "redis://" + primary.Addr, false},
 		{"no cluster", "redis+cluster://:password@" + primary.Addr, false},

@@ -190,7 +190,7 @@ func (s *Store) pulseOf(ctx context.Context, client rueidis.Client) (p pulse, er
 		}
 	}
 	if fields["role"] != "master" {
-		return p, errors.New("redisstore: the server is a replica")
+		return p, errReplica
 	}
 	if s.target.deployment == cluster && !servesCluster(fields) {
 		return p, errNotServing
@@ -218,7 +218,10 @@ func readInfo(fields map[string]string, answer rueidis.RedisResult) error {
 // servesCluster tells, by the fields of CLUSTER INFO, whether a node reaches most of its cluster and serves requests.
 func servesCluster(fields map[string]string) bool { return fields["cluster_state"] == "ok" }
 
-var errNotServing = errors.New("redisstore: the server's cluster is down, or does not reach it")
+var (
+	errReplica    = errors.New("redisstore: the server is a replica")
+	errNotServing = errors.New("redisstore: the server's cluster is down, or does not reach it")
+)
 
 // primaries asks which servers have which slots.
 func (s *Store) primaries(ctx context.Context) (map[string][]slotRange, error) {
@@ -334,7 +337,7 @@ func parseSlots(part *rueidis.RedisMessage, from string) (primary string, slots 
 func (s *Store) watch() {
 	ticks := time.NewTicker(refreshInterval / 2)
 	defer ticks.Stop()
-	for {
+	for s.ctx.Err() == nil {
 		s.refresh()
 		select {
 		case <-s.ctx.Done():

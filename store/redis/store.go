@@ -77,6 +77,7 @@ func newStore(t *target, options Options) *Store {
 	s.noLife = max(binary.NativeEndian.Uint64(random[:]), 1)
 	s.ctx, s.close = context.WithCancel(context.Background())
 	s.slots.Store(new(slotTable))
+	s.options.DialCtxFn = s.dialer(nil)
 	return s
 }
 

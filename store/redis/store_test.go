@@ -231,6 +231,30 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
+// TestCloseWithSilentSentinels: no connection that is being made holds it up.
+func TestCloseWithSilentSentinels(t *testing.T) {
+	t.Parallel()
+	var hosts []string
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		hosts = append(hosts, l.Addr().String())
+	}
+	s, err := redisstore.Open("redis+sentinel://"+strings.Join(hosts, ",")+"/main", redisstore.Options{Lazy: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // into another attempt
+	begun := time.Now()
+	s.Close()
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
 func TestLazy(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()

@@ -52,10 +52,13 @@ func Check(address string, options Options) error {
 	return err
 }
 
-// Redact returns the URL without user and password.
+// Redact returns the URL without user and password. Of one that [Open] refuses because it can't tell where they end, it returns the scheme.
 func Redact(address string) string {
 	scheme, rest, _ := strings.Cut(address, "://")
 	authority, after := cutAuthority(rest)
+	if strings.Contains(after, "@") {
+		return scheme + "://"
+	}
 	after, _, _ = strings.Cut(after, "?")
 	return scheme + "://" + authority[strings.LastIndex(authority, "@")+1:] + after
 }
@@ -83,8 +86,8 @@ func parse(address string) (*target, error) {
 	authority, after := cutAuthority(rest)
 	at := strings.LastIndex(authority, "@") + 1
 	hosts := strings.Split(authority[at:], ",")
-	u, err := url.Parse("redis://" + authority[:at] + "host" + after) // several hosts are no URL to url.Parse
-	if err != nil || u.Fragment != "" {
+	u, err := url.Parse("redis://" + authority[:at] + "host" + after)   // several hosts are no URL to url.Parse
+	if err != nil || u.Fragment != "" || strings.Contains(after, "@") { // a password with a slash or the like, perhaps
 		return nil, errURL
 	}
 	t.user = u.User.Username()
