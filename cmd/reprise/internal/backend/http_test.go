@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,8 +21,8 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-// received returns what the backend gets of a request that came over TLS with headers of its own.
-func received(t *testing.T, state *tls.ConnectionState) *http.Request {
+// received returns what the backend gets of a request that came over TLS with headers of its own, and others.
+func received(t *testing.T, state *tls.ConnectionState, others map[string]string) *http.Request {
 	t.Helper()
 	var got *http.Request
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,6 +39,10 @@ func received(t *testing.T, state *tls.ConnectionState) *http.Request {
 	r.TLS = state
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Client-Cert", "Client-Cert-Chain"} {
 		r.Header.Set(name, "forged")
+		r.Header[strings.ReplaceAll(name, "-", "_")] = []string{"forged"}
+	}
+	for name, value := range others {
+		r.Header.Set(name, value)
 	}
 	w := httptest.NewRecorder()
 	backend.NewHTTP(target, discard).ServeHTTP(w, r)
@@ -48,7 +53,7 @@ func received(t *testing.T, state *tls.ConnectionState) *http.Request {
 }
 
 func TestHTTPHeaders(t *testing.T) {
-	r := received(t, &tls.ConnectionState{})
+	r := received(t, &tls.ConnectionState{}, nil)
 	if r.URL.String() != "/base/path?q=1" || r.Host != "site.example" {
 		t.Errorf("the backend got %s of %s", r.URL, r.Host)
 	}
@@ -60,6 +65,20 @@ func TestHTTPHeaders(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
+	for name := range r.Header {
+		if strings.Contains(name, "_") {
+			t.Errorf("the backend got %s", name)
+		}
+	}
+}
+
+func TestHTTPUpgrades(t *testing.T) {
+	for upgrade, want := range map[string]string{"websocket": "websocket", "WebSocket": "WebSocket", "h2c": "", "h2c, websocket": "", "": ""} {
+		r := received(t, &tls.ConnectionState{}, map[string]string{"Connection": "Upgrade, HTTP2-Settings", "Upgrade": upgrade, "HTTP2-Settings": "AAMAAABk"})
+		if got := r.Header.Get("Upgrade"); got != want || (got != "") != (r.Header.Get("Connection") != "") {
+			t.Errorf("an upgrade to %q: the backend got %q, and of the connection %q", upgrade, got, r.Header.Get("Connection"))
+		}
+	}
 }
 
 func TestHTTPClientCert(t *testing.T) {
@@ -67,11 +86,11 @@ func TestHTTPClientCert(t *testing.T) {
 	chain := []*x509.Certificate{leaf}
 	unverified := &tls.ConnectionState{PeerCertificates: chain}
 	verified := &tls.ConnectionState{PeerCertificates: chain, VerifiedChains: [][]*x509.Certificate{chain}}
-	if got := received(t, unverified).Header.Get("Client-Cert"); got != "" {
+	if got := received(t, unverified, nil).Header.Get("Client-Cert"); got != "" {
 		t.Errorf("Client-Cert of an unverified certificate: %q", got)
 	}
 	want := ":" + base64.StdEncoding.EncodeToString(leaf.Raw) + ":"
-	if got := received(t, verified).Header.Get("Client-Cert"); got != want {
+	if got := received(t, verified, nil).Header.Get("Client-Cert"); got != want {
 		t.Errorf("Client-Cert: %q, want %q", got, want)
 	}
 }

@@ -157,13 +157,16 @@ func fromSession(name string, s *reprise.Session) Entry {
 	}
 }
 
+// latestTime is the last that JSON has a form for (RFC 3339, section 1).
+var latestTime = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)
+
 // fromRecord returns what a sealed record says in clear. A record that can't be read, such as one of a newer version
 // of this program, still has a name and an expiry.
 func fromRecord(key reprise.StoreKey, record []byte, expiry time.Time) Entry {
 	name := hex.EncodeToString(key[:])
 	entry := Entry{Session: name[:Digits], StoreKey: name, Stored: true, Expires: expiry.UTC()}
 	header, err := reprise.ParseRecordHeader(record)
-	if err != nil {
+	if err != nil || header.Created.After(latestTime) || header.Expiry.After(latestTime) { // a header is not authenticated here
 		return entry
 	}
 	entry.Created, entry.Expires = header.Created.UTC(), header.Expiry.UTC()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -109,4 +110,47 @@ func TestFlushWithoutClear(t *testing.T) {
 type onlyIterator struct {
 	reprise.Store
 	reprise.Iterator
+}
+
+// TestFarTimes: a record whose header tells of times that JSON has no form for, which nobody has authenticated, ends no list.
+func TestFarTimes(t *testing.T) {
+	store := &memory.Store{}
+	newLiveWith(t, 1, store)
+	var far []byte
+	for _, record := range records(t, store) {
+		far = bytes.Clone(record)
+	}
+	const created, expiry = 1, 9
+	far[created+1], far[expiry+1] = 0x1f, 0x1f
+	if header, err := reprise.ParseRecordHeader(far); err != nil || header.Created.Year() < 10_000 || header.Expiry.Year() < 10_000 {
+		t.Fatalf("a header of %v to %v, %v", header.Created, header.Expiry, err)
+	}
+	if err := store.Put(t.Context(), reprise.StoreKey{1}, far, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for entry, err := range (sessions.Stored{Store: store}).All(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := json.Marshal(entry); err != nil {
+			t.Error(err)
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d sessions, want 2", n)
+	}
+}
+
+func records(t *testing.T, store *memory.Store) (all [][]byte) {
+	t.Helper()
+	err := store.Each(t.Context(), func(_ reprise.StoreKey, record []byte, _ time.Time) bool {
+		all = append(all, bytes.Clone(record))
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
