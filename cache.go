@@ -180,12 +180,17 @@ func (c *Cache) SetKeys(k *FleetKeys) error {
 		return nil
 	}
 	c.All(func(s *Session) bool {
-		if gone.keyOf(s.id) != nil {
+		if gone.keyOf(s.id) != nil || isUnderAnyKey(k, s.id) {
 			c.RemoveWith(s, RemovedRevoked)
 		}
 		return true
 	})
 	return nil
+}
+
+// isUnderAnyKey reports whether no fleet key has made the ID of a session, whose record may then be sealed under each of those there were.
+func isUnderAnyKey(k *FleetKeys, id SessionID) bool {
+	return id.length >= minGeneratedID && k.keyOf(id) == nil
 }
 
 // Handle returns a name for a session that is safe to show: the first 12 hex digits of its store key. It says nothing
@@ -268,10 +273,15 @@ func (c *Cache) announce(s *Session, p part) {
 			return
 		}
 	}
-	keep := c.callNew(s)
-	if a == nil {
-		return
+	keep := true
+	if a != nil {
+		defer func() { c.settle(s, a, keep) }() // also if the callback ends the goroutine
 	}
+	keep = c.callNew(s)
+}
+
+// settle ends the announcement of a session, which may have been removed meanwhile.
+func (c *Cache) settle(s *Session, a *announcement, keep bool) {
 	removed, why := c.internal.settle(a, keep)
 	switch {
 	case removed && keep:

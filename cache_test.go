@@ -188,13 +188,27 @@ func TestSessionsOfADroppedKeyEnd(t *testing.T) {
 	}
 	s.expectRemoved()
 	s.SetGenerateID(func(*reprise.Cache) (reprise.SessionID, error) { return reprise.MakeSessionID([]byte("application's")) })
-	generated := s.full()
+	generated := s.full() // too short to be stored
 	if err := s.SetKeys(fleetKeys(t, 3)); err != nil {
 		t.Fatal(err)
 	}
 	s.expectRemoved(removal{current.ID(), reprise.RemovedRevoked, true})
 	s.expectOffer(current, reprise.Unknown)
 	s.expectOffer(generated, reprise.Resumed)
+}
+
+// TestGeneratedIDsOfADroppedKeyEnd: the record of such a session is sealed under any of the keys there were.
+func TestGeneratedIDsOfADroppedKeyEnd(t *testing.T) {
+	s := newServer(t, reprise.Options{Keys: fleetKeys(t, 1)})
+	s.SetGenerateID(func(*reprise.Cache) (reprise.SessionID, error) {
+		return reprise.MakeSessionID([]byte("long enough to be stored"))
+	})
+	session := s.full()
+	if err := s.SetKeys(fleetKeys(t, 2)); err != nil {
+		t.Fatal(err)
+	}
+	s.expectRemoved(removal{session.ID(), reprise.RemovedRevoked, true})
+	s.expectOffer(session, reprise.Unknown)
 }
 
 // TestSessionsThatEnterUnderADroppedKey: they end, too; a handshake can be under way when the key is left out.

@@ -177,11 +177,7 @@ func (c *Cache) callGet(ctx context.Context, id SessionID) (s *Session, err erro
 	return f(ctx, id)
 }
 
-func (c *Cache) callTake(ctx context.Context, s *Session) (taken bool, err error) {
-	f := c.TakeCallback()
-	if f == nil {
-		return true, nil
-	}
+func (c *Cache) callTake(ctx context.Context, f TakeCallback, s *Session) (taken bool, err error) {
 	defer c.guard("take", &err)
 	return f(ctx, s)
 }

@@ -3,6 +3,7 @@ package reprise_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -357,6 +358,52 @@ func TestUpdateTime(t *testing.T) {
 	}
 	s.pass(2*time.Hour + time.Millisecond)
 	s.expectOffer(session, reprise.Expired) // a lineage ends, whatever the mode
+}
+
+// TestNewCallbackThatExits: the residence of a session whose new callback has ended the goroutine ends in a remove call, too.
+func TestNewCallbackThatExits(t *testing.T) {
+	s := newServer(t, reprise.Options{})
+	s.SetNewCallback(func(*reprise.Cache, *reprise.Session) bool { runtime.Goexit(); return true })
+	sessions := make(chan *reprise.Session, 1)
+	var work sync.WaitGroup
+	work.Go(func() {
+		conn := s.accept(anyInfo)
+		session, err := conn.NewSession(anyParams(), nil)
+		if err != nil {
+			t.Error(err)
+		}
+		sessions <- session
+		conn.Complete(true)
+	})
+	work.Wait()
+	session := <-sessions
+	s.expectOffer(session, reprise.Resumed)
+	s.Remove(session)
+	s.expectRemoved(removal{session.ID(), reprise.RemovedExplicitly, true})
+}
+
+// TestTakeAfterManyRemovals: a session for single use that is there is taken, however many others were removed since it was found.
+func TestTakeAfterManyRemovals(t *testing.T) {
+	s := newServer(t, reprise.Options{SingleUse: true})
+	session := s.full()
+	first, second := s.accept(anyInfo), s.accept(anyInfo)
+	found, reason := first.Lookup(session.ID().Bytes(), anyOffer)
+	late, lateReason := second.Lookup(session.ID().Bytes(), anyOffer)
+	if reason != reprise.Resumed || lateReason != reprise.Resumed || first.Reserve(found) != reprise.Resumed {
+		t.Fatal(reason, lateReason)
+	}
+	for range 10_000 {
+		s.expectOffer(s.full(), reprise.Resumed)
+	}
+	if got := first.Take(found); got != reprise.Resumed {
+		t.Errorf("a session that nobody has used: %v", got)
+	}
+	for range 10_000 {
+		s.expectOffer(s.full(), reprise.Resumed)
+	}
+	if got := second.Take(late); got != reprise.Used {
+		t.Errorf("a session that was used: %v", got)
+	}
 }
 
 // TestResidentSessionEvictsNobody: a session that the get callback returned and that is there already takes no other's place, where the

@@ -434,7 +434,7 @@ func (n *Connection) countResumption(f found, p part) {
 	} else if p == confirmed {
 		c.internal.confirm(&f.session.id)
 	}
-	if mode&ModeUpdateTime != 0 {
+	if mode&ModeUpdateTime != 0 && p == confirmed { // else an observer of the ID could keep the session alive
 		c.internal.touch(&f.session.id, c.now())
 	}
 }

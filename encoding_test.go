@@ -3,6 +3,7 @@ package reprise_test
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -146,11 +147,12 @@ func TestSessionNeverPrintsItsSecret(t *testing.T) {
 		fmt.Fprintf(&out, verb+"\n", map[string]any{"session": s})
 		fmt.Fprintf(&out, verb+"\n", struct{ S *reprise.Session }{s})
 		fmt.Fprintf(&out, verb+"\n", s.ID())
+		fmt.Fprintf(&out, verb+"\n", p)
 	}
 	for _, logger := range []*slog.Logger{slog.New(slog.NewTextHandler(&out, nil)), slog.New(slog.NewJSONHandler(&out, nil))} {
-		logger.Info("session", "s", s, "id", s.ID(), "value", slog.AnyValue(s), "group", slog.GroupValue(slog.Any("s", s)))
+		logger.Info("session", "s", s, "id", s.ID(), "params", p, "value", slog.AnyValue(s), "group", slog.GroupValue(slog.Any("s", s)))
 	}
-	for _, v := range []any{s, *s, []*reprise.Session{s}, map[string]any{"s": s}, s.ID()} {
+	for _, v := range []any{s, *s, []*reprise.Session{s}, map[string]any{"s": s}, s.ID(), p, &p} {
 		encoded, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -171,7 +173,8 @@ func TestSessionNeverPrintsItsSecret(t *testing.T) {
 
 // forms returns bytes as they could be printed, in lower case.
 func forms(b []byte) []string {
-	all := []string{strings.ToLower(string(b)), hex.EncodeToString(b)}
+	inJSON := base64.StdEncoding.EncodeToString(b)
+	all := []string{strings.ToLower(string(b)), hex.EncodeToString(b), strings.ToLower(inJSON[:len(inJSON)/4*4-4])}
 	for _, format := range []string{"%v", "%#v", "%o", "%b", "%U", "%c"} {
 		list := fmt.Sprintf(format, b)
 		all = append(all, strings.ToLower(list[strings.IndexAny(list, "[{")+1:len(list)-1]))

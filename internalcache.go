@@ -318,11 +318,11 @@ func (c *internalCache) takeOnce(id *SessionID, since mark) (session *Session, r
 	s, fingerprint := c.locate(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.removals.has(fingerprint, since) {
+	at := s.index.find(fingerprint, &s.cells, id)
+	if s.removals.saw(fingerprint, since) || at == noSlot && s.removals.hasForgotten(since) {
 		return nil, false, false
 	}
 	s.removals.begin(fingerprint)
-	at := s.index.find(fingerprint, &s.cells, id)
 	if at == noSlot {
 		return nil, false, true
 	}

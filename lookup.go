@@ -146,7 +146,8 @@ func (c *Cache) expired(f found) {
 // there to be taken. Without a take callback, the internal cache's word must do.
 func (c *Cache) take(f found, external func() context.Context) Reason {
 	s := f.session
-	if c.TakeCallback() == nil {
+	take := c.TakeCallback() // may be unset meanwhile
+	if take == nil {
 		old, resident, taken := c.internal.takeOnce(&s.id, f.since.mark)
 		if !taken {
 			return Used
@@ -155,7 +156,7 @@ func (c *Cache) take(f found, external func() context.Context) Reason {
 		c.removedUsed(s, old, resident)
 		return Resumed
 	}
-	taken, err := c.callTake(external(), s)
+	taken, err := c.callTake(external(), take, s)
 	if err != nil {
 		return storeReason(err) // it may have been taken, or not: the next attempt will tell
 	}

@@ -22,6 +22,7 @@ const (
 	// ModeNoInternal is ModeNoInternalLookup | ModeNoInternalStore: only the callbacks.
 	ModeNoInternal Mode = ModeNoInternalLookup | ModeNoInternalStore
 	// ModeUpdateTime: a session in the internal cache that is resumed counts its timeout from that moment. It
-	// still ends with its lineage. A record in an external cache keeps the expiry it was stored with.
+	// still ends with its lineage. A record in an external cache keeps the expiry it was stored with. It needs a binding that tells how the
+	// handshake went (package listen): whoever has seen a session ID could keep its session alive else.
 	ModeUpdateTime Mode = 0x0400
 )

@@ -64,9 +64,22 @@ func (l *removalLog) add(fingerprint uint64) {
 
 // has reports whether a removal was logged since the mark. It says yes too if that was too long ago to know.
 func (l *removalLog) has(fingerprint uint64, since mark) bool {
-	now := mark(l.now.Load())
-	if l.underWay[fingerprint] > 0 || now-since > mark(len(l.recent)) {
+	return l.hasForgotten(since) || l.saw(fingerprint, since)
+}
+
+// hasForgotten reports whether the mark is older than what is remembered.
+func (l *removalLog) hasForgotten(since mark) bool {
+	return mark(l.now.Load())-since > mark(len(l.recent))
+}
+
+// saw reports whether a removal is under way, or remembered since the mark.
+func (l *removalLog) saw(fingerprint uint64, since mark) bool {
+	if l.underWay[fingerprint] > 0 {
 		return true
+	}
+	now := mark(l.now.Load())
+	if l.hasForgotten(since) {
+		since = now - mark(len(l.recent))
 	}
 	for n := since; n < now; n++ {
 		if l.recent[n%mark(len(l.recent))] == fingerprint {

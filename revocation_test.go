@@ -396,6 +396,33 @@ func (s *readCounter) Value(ctx context.Context, key reprise.StoreKey) ([]byte, 
 	return s.tellingStore.Value(ctx, key)
 }
 
+// TestSessionsOfAnUnreadLog: what a node has made before it could read the revocations resumes until it can, and no longer: a name that is
+// forgotten then could be that of such a session, which has captured no count.
+func TestSessionsOfAnUnreadLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, keys := &swappingStore{}, fleetKeys(t, 1)
+		a := newNode(t, &store.Store, keys, oneWriter)
+		store.fail(true, true)
+		b := newNode(t, store, keys, oneWriter)
+		s := b.fullAs(shop.info)
+		if got, _ := b.resumeAs(shop.info, s); got != reprise.Resumed {
+			t.Errorf("while no revocations could be read yet: %v", got)
+		}
+		b.flush()
+		store.fail(false, false)
+		time.Sleep(3 * time.Second)
+		for _, n := range []*node{a, b} {
+			if got, _ := n.resumeAs(shop.info, s); got != reprise.Revoked {
+				t.Errorf("%v, of a session that may have been revoked by a name which is forgotten", got)
+			}
+		}
+		after := b.fullAs(shop.info)
+		if got, _ := b.resumeAs(shop.info, after); got != reprise.Resumed {
+			t.Errorf("since they were read: %v", got)
+		}
+	})
+}
+
 // TestToldRevocation: a store that tells of it makes nodes heed a revocation at once, and read no more often for all that than they should.
 func TestToldRevocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -57,12 +57,13 @@ func newRevocationLog(store Swapper, keys func() *FleetKeys, now func() millisec
 	return l
 }
 
-// captured returns the count of the last revocation that is known; 0 without a log, or if none was read yet.
+// captured returns the count of the last revocation that is known; 0 without a log. If none was read yet it is lower than any, so that who
+// captures it counts as revoked when the names of some are not known any more.
 func (l *revocationLog) captured() revocationCount {
 	if l == nil {
 		return 0
 	}
-	return l.known.Load().last
+	return max(l.known.Load().last, 1)
 }
 
 // judge returns [Revoked] if the session's lineage was revoked, [StoreError] if that can't be told and must be, or else [Resumed].

@@ -186,6 +186,9 @@ func (p SessionParams) String() string { return "SessionParams(" + tls.VersionNa
 // Format writes the placeholder of [SessionParams.String], for every verb.
 func (p SessionParams) Format(f fmt.State, _ rune) { fmt.Fprint(f, p.String()) }
 
+// MarshalText returns the placeholder too, so that JSON does not show the secret.
+func (p SessionParams) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // DefaultTimeout is how long a session may be resumed if nothing else is set: 2 hours, as in OpenSSL's library.
 const DefaultTimeout = 2 * time.Hour
 

@@ -547,3 +547,26 @@ func newHelloInfo(t testing.TB) *tls.ClientHelloInfo {
 	}
 	return info
 }
+
+// TestObserverProlongsNothing: who has seen a ClientHello of TLS 1.2, and can't finish its handshake, keeps no session alive.
+func TestObserverProlongsNothing(t *testing.T) {
+	now := newClock(time.Now())
+	cache := newCache(t, reprise.Options{Now: now.read})
+	cache.SetMode(cache.Mode() | reprise.ModeUpdateTime)
+	cache.SetTimeout(time.Hour)
+	config := serverConfig(t)
+	attach(t, config, cache)
+	addr := serve(t, config)
+	c := newClient(t, tls.VersionTLS12)
+	c.expect(addr, false)
+	ticket := c.sessions.last()
+	for range 3 {
+		now.set(now.read().Add(50 * time.Minute))
+		observer := hello{version: tls.VersionTLS12, serverName: "a.example", ticket: ticket}
+		if answer := observer.send(t, addr); !isServerHello(answer) {
+			t.Fatalf("answer %x", answer)
+		}
+	}
+	expectOutcome(t, cache, reprise.Resumed, 1)
+	c.expect(addr, false)
+}
