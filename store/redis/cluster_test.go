@@ -104,23 +104,25 @@ func testPrimaryHangs(t *testing.T, c *redistest.Cluster) {
 	})
 }
 
-// TestClusterCutOff cuts a primary off from its cluster, which makes a replica primary. It still answers, and does not know better; what
-// it says of itself and of the others is not believed.
+// TestClusterCutOff cuts a primary off from its cluster, which makes a replica primary. It still answers, reads too, and does not know better; what
+// it says of itself and of the others is not believed, and sessions are not looked for there.
 func TestClusterCutOff(t *testing.T) {
 	t.Parallel()
-	c := redistest.Config{Divisible: true}.StartCluster(t)
+	c := redistest.Config{Divisible: true, Settings: []string{"cluster-allow-reads-when-down yes"}}.StartCluster(t)
 	keys := reprise.RandomFleetKeys()
 	a, b := newNode(t, c.URL(), keys), newNode(t, c.URL(), keys)
 	a.follows(true)
 	b.follows(true)
 	alone := c.Primaries[0]
-	session := a.full()
-	for {
-		if _, err := alone.TryCommand("EXISTS", a.recordOf(session)); err == nil {
-			break
+	full := func() *reprise.Session {
+		for {
+			session := a.full()
+			if _, err := alone.TryCommand("EXISTS", a.recordOf(session)); err == nil {
+				return session
+			}
 		}
-		session = a.full()
 	}
+	session, kept := full(), full()
 	b.resumes(session, reprise.Resumed) // and has it in its internal cache
 
 	c.CutOff(alone)
@@ -134,7 +136,23 @@ func TestClusterCutOff(t *testing.T) {
 	b.loses(session)
 	b.recovers(session, reprise.Unknown)
 	before := b.binding.Stats()
-	time.Sleep(5 * time.Second)
+	for range 20 {
+		b.resumes(a.full(singleUse), reprise.Resumed)
+	}
+	wrong, right, all := 0, 0, 0
+	for begun := time.Now(); time.Since(begun) < 8*time.Second; time.Sleep(10 * time.Millisecond) {
+		if b.resume(session) == reprise.Resumed {
+			wrong++
+		}
+		b.Forget(kept.ID())
+		if b.resume(kept) == reprise.Resumed {
+			right++
+		}
+		all++
+	}
+	if wrong > 0 || right < all*9/10 {
+		t.Errorf("of %d times the session that was removed resumed %d times, and the other one %d times", all, wrong, right)
+	}
 	if now := b.binding.Stats(); !now.Following || now.NoticesLost > before.NoticesLost {
 		t.Errorf("the primary that is cut off was followed again %d times", now.NoticesLost-before.NoticesLost)
 	}

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/redis/rueidis"
@@ -17,7 +18,7 @@ func (s *Store) GetBatch(ctx context.Context, keys []reprise.StoreKey, done func
 		sh := s.shardOf(key)
 		byShard[sh] = append(byShard[sh], i)
 	}
-	forEach(byShard, func(_ *shard, places []int) { s.getTogether(ctx, keys, places, done) })
+	forEach(byShard, func(sh *shard, places []int) { s.getTogether(ctx, sh, keys, places, done) })
 }
 
 // forEach calls f for the places of each server, all at once.
@@ -33,11 +34,20 @@ func forEach[K comparable](places map[K][]int, f func(K, []int)) {
 	work.Wait()
 }
 
-// getTogether gets the records under the keys in some places.
-func (s *Store) getTogether(ctx context.Context, keys []reprise.StoreKey, places []int, done func(int, []byte, error)) {
+// getTogether gets the records under the keys in some places from a shard. Where it has them no more, the client for everything knows who
+// has.
+func (s *Store) getTogether(ctx context.Context, sh *shard, keys []reprise.StoreKey, places []int, done func(int, []byte, error)) {
+	client, err := s.clientOf(sh)
+	if err != nil {
+		for _, i := range places {
+			done(i, nil, err)
+		}
+		return
+	}
 	for tries := 1; len(places) > 0; tries++ {
-		answers, failed := s.doGets(ctx, keys, places)
+		answers, failed := doGets(ctx, client, places, func(i int) string { return s.name(keys[i]) })
 		var again []int
+		isElsewhere := false
 		for at, i := range places {
 			var message rueidis.RedisMessage
 			err := failed
@@ -45,7 +55,10 @@ func (s *Store) getTogether(ctx context.Context, keys []reprise.StoreKey, places
 				message, err = answers[at].ToMessage()
 				err = wrap(err)
 			}
-			if isWorthAnother(ctx, err, tries) {
+			sh.forgetNode(err)
+			isMoved := isRedirect(err) && tries == 1
+			isElsewhere = isElsewhere || isMoved || errors.Is(err, rueidis.ErrClosing)
+			if isMoved || isWorthAnother(ctx, err, tries) {
 				again = append(again, i)
 				continue
 			}
@@ -53,19 +66,18 @@ func (s *Store) getTogether(ctx context.Context, keys []reprise.StoreKey, places
 			s.wakeAfter(err, keys[i])
 			done(i, record, err)
 		}
+		if isElsewhere {
+			client, _ = s.connected()
+		}
 		places = again
 	}
 }
 
 // doGets returns an answer for each of the places.
-func (s *Store) doGets(ctx context.Context, keys []reprise.StoreKey, places []int) ([]rueidis.RedisResult, error) {
-	client, err := s.connected()
-	if err != nil {
-		return nil, err
-	}
+func doGets(ctx context.Context, client rueidis.Client, places []int, name func(i int) string) ([]rueidis.RedisResult, error) {
 	commands := make(rueidis.Commands, len(places))
 	for at, i := range places {
-		commands[at] = client.B().Get().Key(s.name(keys[i])).Build()
+		commands[at] = client.B().Get().Key(name(i)).Build()
 	}
 	return await(ctx, func() []rueidis.RedisResult { return client.DoMulti(ctx, commands...) })
 }

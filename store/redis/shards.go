@@ -24,6 +24,7 @@ type shard struct {
 	life    atomic.Uint64
 	clock   atomic.Pointer[clock]          // nil while it is not known
 	tracks  atomic.Pointer[rueidis.Client] // nil while notices are lost
+	node    atomic.Pointer[rueidis.Client] // of a cluster: the client's connection to this server alone; nil before it has one
 	waking  atomic.Bool
 	end     context.CancelFunc
 }
@@ -48,6 +49,14 @@ func (s *Store) slotOfKey(key reprise.StoreKey) uint16 {
 	}
 	var room [128]byte
 	return slotOf(s.appendName(room[:0], key))
+}
+
+// shardOfName returns the shard of a key of Redis, nil if none is known.
+func (s *Store) shardOfName(name string) *shard {
+	if s.target.deployment != cluster {
+		return nil
+	}
+	return s.slots.Load().shard(slotOf([]byte(name)))
 }
 
 // shardOf returns the shard of a key, nil if none is known.
@@ -125,22 +134,19 @@ return {record, string.match(redis.call('INFO', 'replication'), 'master_replid:(
 
 // TakeIncarnated implements [reprise.Incarnated] with a script of GETDEL and INFO.
 func (s *Store) TakeIncarnated(ctx context.Context, key reprise.StoreKey) (record []byte, incarnation uint64, ok bool, err error) {
-	client, err := s.connected()
-	if err != nil {
-		return nil, 0, false, err
-	}
-	answer, err := await(ctx, func() rueidis.RedisResult { return takeScript.Exec(ctx, client, []string{s.name(key)}, nil) })
-	if err == nil {
-		err = answer.NonRedisError()
+	name := s.name(key)
+	answer, err := s.call(ctx, name, func(client rueidis.Client) rueidis.RedisResult {
+		return takeScript.Exec(ctx, client, []string{name}, nil)
+	})
+	if rueidis.IsRedisNil(err) {
+		return nil, 0, false, nil
 	}
 	if err != nil {
 		s.wakeAfter(err, key)
-		return nil, 0, false, wrap(err)
+		return nil, 0, false, err
 	}
 	parts, err := answer.AsStrSlice()
 	switch {
-	case rueidis.IsRedisNil(err):
-		return nil, 0, false, nil
 	case err != nil:
 		return nil, 0, false, wrap(err)
 	case len(parts) != 2:
@@ -359,6 +365,7 @@ func (s *Store) refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.judge()
+	defer s.renewNodes()
 	if maps.EqualFunc(primaries, s.known, slices.Equal) {
 		return
 	}
@@ -382,6 +389,39 @@ func (s *Store) refresh() {
 			sh.end()
 			delete(s.shards, address)
 		}
+	}
+}
+
+// renewNodes gives each shard the connection that the client has to it now.
+func (s *Store) renewNodes() {
+	client, err := s.connected()
+	if err != nil || s.target.deployment != cluster {
+		return
+	}
+	nodes := client.Nodes()
+	for address, sh := range s.shards {
+		if node, ok := nodes[address]; ok {
+			sh.node.Store(&node)
+		}
+	}
+}
+
+// clientOf returns the client for calls about what a shard has, which may be nil. In a cluster it is one of the shard's server alone: the client for
+// everything believes whichever node it has asked last about who has a slot, also one that is cut off from the others and does not know what is
+// removed.
+func (s *Store) clientOf(sh *shard) (rueidis.Client, error) {
+	if sh != nil {
+		if client := sh.node.Load(); client != nil {
+			return *client, nil
+		}
+	}
+	return s.connected()
+}
+
+// forgetNode is told how a call by the connection to a server has ended: the client may have given that up.
+func (sh *shard) forgetNode(err error) {
+	if sh != nil && errors.Is(err, rueidis.ErrClosing) {
+		sh.node.Store(nil)
 	}
 }
 

@@ -97,10 +97,11 @@ func (s *Store) Get(ctx context.Context, key reprise.StoreKey) (record []byte, o
 }
 
 func (s *Store) get(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
-	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.name(key)).Build() }
-	answer, err := s.do(ctx, get)
+	name := s.name(key)
+	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(name).Build() }
+	answer, err := s.do(ctx, name, get)
 	for tries := 1; isWorthAnother(ctx, err, tries); tries++ {
-		answer, err = s.do(ctx, get)
+		answer, err = s.do(ctx, name, get)
 	}
 	return recordOf(answer, err)
 }
@@ -121,7 +122,8 @@ func isBroken(err error) bool {
 
 // Take implements [reprise.Store] with GETDEL. Bindings use [Store.TakeIncarnated].
 func (s *Store) Take(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
-	return recordOf(s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Getdel().Key(s.name(key)).Build() }))
+	name := s.name(key)
+	return recordOf(s.do(ctx, name, func(b rueidis.Builder) rueidis.Completed { return b.Getdel().Key(name).Build() }))
 }
 
 // recordOf returns the record that Redis has answered with, if it is one.
@@ -138,7 +140,8 @@ func recordOf(answer rueidis.RedisMessage, err error) (record []byte, ok bool, _
 
 // Delete implements [reprise.Store] with DEL.
 func (s *Store) Delete(ctx context.Context, key reprise.StoreKey) error {
-	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Del().Key(s.name(key)).Build() })
+	name := s.name(key)
+	_, err := s.do(ctx, name, func(b rueidis.Builder) rueidis.Completed { return b.Del().Key(name).Build() })
 	return err
 }
 
@@ -147,7 +150,11 @@ func (s *Store) TakePromise() reprise.TakePromise { return reprise.TakePromise{A
 
 // Ping implements [reprise.Pinger] with PING.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := s.do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Ping().Build() })
+	client, err := s.connected()
+	if err != nil {
+		return err
+	}
+	_, err = callBy(ctx, client, func(client rueidis.Client) rueidis.RedisResult { return client.Do(ctx, client.B().Ping().Build()) })
 	return err
 }
 
@@ -171,13 +178,30 @@ func (s *Store) appendName(b []byte, key reprise.StoreKey) []byte {
 	return hex.AppendEncode(append(b, s.prefix...), key[:])
 }
 
-// do runs a command.
-func (s *Store) do(ctx context.Context, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error) {
-	client, err := s.connected()
+// do runs a command about a key of Redis.
+func (s *Store) do(ctx context.Context, name string, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error) {
+	return s.call(ctx, name, func(client rueidis.Client) rueidis.RedisResult { return client.Do(ctx, command(client.B())) })
+}
+
+// call makes a call about a key of Redis, to the server that has it. Where that has it no more, the client for everything knows who has.
+func (s *Store) call(ctx context.Context, name string, call func(rueidis.Client) rueidis.RedisResult) (rueidis.RedisMessage, error) {
+	sh := s.shardOfName(name)
+	client, err := s.clientOf(sh)
 	if err != nil {
 		return rueidis.RedisMessage{}, err
 	}
-	answer, err := await(ctx, func() rueidis.RedisResult { return client.Do(ctx, command(client.B())) })
+	message, err := callBy(ctx, client, call)
+	if sh.forgetNode(err); !isRedirect(err) {
+		return message, err
+	}
+	if client, err = s.connected(); err != nil {
+		return rueidis.RedisMessage{}, err
+	}
+	return callBy(ctx, client, call)
+}
+
+func callBy(ctx context.Context, client rueidis.Client, call func(rueidis.Client) rueidis.RedisResult) (rueidis.RedisMessage, error) {
+	answer, err := await(ctx, func() rueidis.RedisResult { return call(client) })
 	if err != nil {
 		return rueidis.RedisMessage{}, err
 	}

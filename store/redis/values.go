@@ -15,10 +15,11 @@ const valueInfix = "value:"
 
 // Value implements [reprise.Swapper] with GET. Like Get it tries again once if the connection has broken.
 func (s *Store) Value(ctx context.Context, key reprise.StoreKey) (value []byte, err error) {
-	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(s.valueName(key)).Build() }
-	answer, err := s.do(ctx, get)
+	name := s.valueName(key)
+	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(name).Build() }
+	answer, err := s.do(ctx, name, get)
 	if isBroken(err) && ctx.Err() == nil {
-		answer, err = s.do(ctx, get)
+		answer, err = s.do(ctx, name, get)
 	}
 	value, ok, err := recordOf(answer, err)
 	if !ok {
@@ -36,12 +37,10 @@ return 1`)
 
 // SwapValue implements [reprise.Swapper] with a script of GET and SET.
 func (s *Store) SwapValue(ctx context.Context, key reprise.StoreKey, old, value []byte) (swapped bool, err error) {
-	client, err := s.connected()
-	if err != nil {
-		return false, err
-	}
-	args := []string{string(old), string(value)}
-	answer, err := await(ctx, func() rueidis.RedisResult { return swapScript.Exec(ctx, client, []string{s.valueName(key)}, args) })
+	name, args := s.valueName(key), []string{string(old), string(value)}
+	answer, err := s.call(ctx, name, func(client rueidis.Client) rueidis.RedisResult {
+		return swapScript.Exec(ctx, client, []string{name}, args)
+	})
 	if err != nil {
 		return false, err
 	}
