@@ -14,16 +14,14 @@ import (
 // PutBatch implements [reprise.BatchPutter] with a SET PX for each record, those of one primary sent together. They go by the connection
 // that notices come by, so that Redis tells all nodes of them but this one, which has the sessions.
 func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut, done func(i int, err error)) {
-	client, err := s.connected()
 	byClient := make(map[rueidis.Client][]int, 1)
 	for i, p := range puts {
-		switch {
+		switch by, err := s.putsBy(p.Key); {
 		case err != nil:
 			done(i, err)
 		case p.Lifetime <= 0:
 			done(i, fmt.Errorf("redisstore: lifetime of %v, it must be more than zero", p.Lifetime))
 		default:
-			by := s.putsBy(p.Key, client)
 			byClient[by] = append(byClient[by], i)
 		}
 	}
@@ -33,14 +31,15 @@ func (s *Store) PutBatch(ctx context.Context, puts []reprise.StorePut, done func
 // BatchDelay implements [reprise.BatchPutter].
 func (s *Store) BatchDelay() time.Duration { return 10 * time.Millisecond }
 
-// putsBy returns the client for a put: that of the primary's notices, or else the one for everything.
-func (s *Store) putsBy(key reprise.StoreKey, otherwise rueidis.Client) rueidis.Client {
-	if sh := s.shardOf(key); sh != nil {
+// putsBy returns the client for a put: that of the primary's notices, or else the one for what the primary has.
+func (s *Store) putsBy(key reprise.StoreKey) (rueidis.Client, error) {
+	sh := s.shardOf(key)
+	if sh != nil {
 		if tracks := sh.tracks.Load(); tracks != nil {
-			return *tracks
+			return *tracks, nil
 		}
 	}
-	return otherwise
+	return s.clientOf(sh)
 }
 
 // putTogether makes the puts in some places, by one client. That its server does not have the slot of a key any more is no failure: the
