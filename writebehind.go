@@ -301,13 +301,14 @@ func (w *writeBehind) settle(e *writeEntry, err error) {
 		w.counts.PutsFailed++
 		w.late.add(e.key, w.now())
 	}
-	if err == nil || write.isPut() && !e.owes {
+	isDone := err == nil || write.isPut() && !e.owes
+	if isDone {
 		w.isWritten(e, write)
 	}
 	switch {
 	case e.want != write:
 		w.partitions.of(e.key).enqueue(e)
-	case err == nil, write.isPut() && !e.owes:
+	case isDone:
 		if !write.isPut() {
 			w.deleteAgain(e.key)
 		}

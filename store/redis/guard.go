@@ -22,9 +22,9 @@ type guardedConn struct {
 	asked    atomic.Int64
 	forget   func() bool // that the context ends
 
+	usesChannels  atomic.Bool // at sentinels; else none of what follows is looked at
 	mu            sync.Mutex
 	subscriptions []subscription // that are not confirmed, in order
-	subscribes    bool
 	unsubscribes  bool
 }
 
@@ -66,13 +66,16 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// sends notes a command of so many words.
-func (c *guardedConn) sends(command string, words int) error {
+// sends notes a command of so many words, if it is about channels.
+func (c *guardedConn) sends(command []byte, words int) error {
+	if !bytes.HasSuffix(command, []byte("SUBSCRIBE")) {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch command {
+	c.usesChannels.Store(true)
+	switch string(command) {
 	case "SUBSCRIBE":
-		c.subscribes = true
 		c.subscriptions = append(c.subscriptions, subscription{c.sent.replies, words - 1})
 	case "UNSUBSCRIBE":
 		c.unsubscribes = true
@@ -81,11 +84,11 @@ func (c *guardedConn) sends(command string, words int) error {
 }
 
 // pushed judges a push: notices are expected, at sentinels what comes of channels, and in their turn the confirmations of those.
-func (c *guardedConn) pushed(kind string, _ int) error {
+func (c *guardedConn) pushed(kind []byte, _ int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case kind == "invalidate", kind == "message" && c.subscribes:
+	switch kind := string(kind); {
+	case kind == "invalidate", kind == "message" && c.usesChannels.Load():
 		return nil
 	case kind == "subscribe" && c.awaits():
 		if c.subscriptions[0].channels--; c.subscriptions[0].channels == 0 {
@@ -99,6 +102,9 @@ func (c *guardedConn) pushed(kind string, _ int) error {
 
 // answered judges an answer that is no push. The client unsubscribes before it closes a connection; what comes then is of no interest.
 func (c *guardedConn) answered(isError bool) error {
+	if !c.usesChannels.Load() {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -136,7 +142,7 @@ const (
 type replyScanner struct {
 	replies int64 // that have ended, pushes not counted
 	// begins, if not nil, is called with the first element of each push, or array in a stream of commands, and how many it has.
-	begins func(first string, elements int) error
+	begins func(first []byte, elements int) error
 	// ends, if not nil, is called for each reply that is no push. Commands have none.
 	ends func(isError bool) error
 
@@ -269,7 +275,7 @@ var errNoKind = fmt.Errorf("%w: a push of no kind", errNotRedis)
 func (s *replyScanner) end() error {
 	if s.inFirst {
 		s.inFirst = false
-		if err := s.begins(string(bytes.TrimSuffix(s.first, []byte("\r\n"))), s.elements); err != nil {
+		if err := s.begins(bytes.TrimSuffix(s.first, []byte("\r\n")), s.elements); err != nil {
 			return err
 		}
 	} else if s.awaitsFirst() {

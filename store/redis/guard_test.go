@@ -11,8 +11,8 @@ import (
 // newScanner returns one of replies to commands, among which notices may be.
 func newScanner() *replyScanner {
 	return &replyScanner{
-		begins: func(kind string, _ int) error {
-			if kind != "invalidate" {
+		begins: func(kind []byte, _ int) error {
+			if string(kind) != "invalidate" {
 				return errNotRedis
 			}
 			return nil

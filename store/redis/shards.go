@@ -51,14 +51,6 @@ func (s *Store) slotOfKey(key reprise.StoreKey) uint16 {
 	return slotOf(s.appendName(room[:0], key))
 }
 
-// shardOfName returns the shard of a key of Redis, nil if none is known.
-func (s *Store) shardOfName(name string) *shard {
-	if s.target.deployment != cluster {
-		return nil
-	}
-	return s.slots.Load().shard(slotOf([]byte(name)))
-}
-
 // shardOf returns the shard of a key, nil if none is known.
 func (s *Store) shardOf(key reprise.StoreKey) *shard { return s.slots.Load().shard(s.slotOfKey(key)) }
 
@@ -134,9 +126,8 @@ return {record, string.match(redis.call('INFO', 'replication'), 'master_replid:(
 
 // TakeIncarnated implements [reprise.Incarnated] with a script of GETDEL and INFO.
 func (s *Store) TakeIncarnated(ctx context.Context, key reprise.StoreKey) (record []byte, incarnation uint64, ok bool, err error) {
-	name := s.name(key)
-	answer, err := s.call(ctx, name, func(client rueidis.Client) rueidis.RedisResult {
-		return takeScript.Exec(ctx, client, []string{name}, nil)
+	answer, err := s.call(ctx, s.shardOf(key), func(client rueidis.Client) rueidis.RedisResult {
+		return takeScript.Exec(ctx, client, []string{s.name(key)}, nil)
 	})
 	if rueidis.IsRedisNil(err) {
 		return nil, 0, false, nil

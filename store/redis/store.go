@@ -97,11 +97,15 @@ func (s *Store) Get(ctx context.Context, key reprise.StoreKey) (record []byte, o
 }
 
 func (s *Store) get(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
-	name := s.name(key)
+	return s.getFrom(ctx, s.shardOf(key), s.name(key))
+}
+
+// getFrom gets what is under a key of Redis, from the shard that has it.
+func (s *Store) getFrom(ctx context.Context, sh *shard, name string) (record []byte, ok bool, err error) {
 	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(name).Build() }
-	answer, err := s.do(ctx, name, get)
+	answer, err := s.do(ctx, sh, get)
 	for tries := 1; isWorthAnother(ctx, err, tries); tries++ {
-		answer, err = s.do(ctx, name, get)
+		answer, err = s.do(ctx, sh, get)
 	}
 	return recordOf(answer, err)
 }
@@ -122,8 +126,7 @@ func isBroken(err error) bool {
 
 // Take implements [reprise.Store] with GETDEL. Bindings use [Store.TakeIncarnated].
 func (s *Store) Take(ctx context.Context, key reprise.StoreKey) (record []byte, ok bool, err error) {
-	name := s.name(key)
-	return recordOf(s.do(ctx, name, func(b rueidis.Builder) rueidis.Completed { return b.Getdel().Key(name).Build() }))
+	return recordOf(s.do(ctx, s.shardOf(key), func(b rueidis.Builder) rueidis.Completed { return b.Getdel().Key(s.name(key)).Build() }))
 }
 
 // recordOf returns the record that Redis has answered with, if it is one.
@@ -140,8 +143,7 @@ func recordOf(answer rueidis.RedisMessage, err error) (record []byte, ok bool, _
 
 // Delete implements [reprise.Store] with DEL.
 func (s *Store) Delete(ctx context.Context, key reprise.StoreKey) error {
-	name := s.name(key)
-	_, err := s.do(ctx, name, func(b rueidis.Builder) rueidis.Completed { return b.Del().Key(name).Build() })
+	_, err := s.do(ctx, s.shardOf(key), func(b rueidis.Builder) rueidis.Completed { return b.Del().Key(s.name(key)).Build() })
 	return err
 }
 
@@ -178,14 +180,13 @@ func (s *Store) appendName(b []byte, key reprise.StoreKey) []byte {
 	return hex.AppendEncode(append(b, s.prefix...), key[:])
 }
 
-// do runs a command about a key of Redis.
-func (s *Store) do(ctx context.Context, name string, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error) {
-	return s.call(ctx, name, func(client rueidis.Client) rueidis.RedisResult { return client.Do(ctx, command(client.B())) })
+// do runs a command about what a shard has.
+func (s *Store) do(ctx context.Context, sh *shard, command func(rueidis.Builder) rueidis.Completed) (rueidis.RedisMessage, error) {
+	return s.call(ctx, sh, func(client rueidis.Client) rueidis.RedisResult { return client.Do(ctx, command(client.B())) })
 }
 
-// call makes a call about a key of Redis, to the server that has it. Where that has it no more, the client for everything knows who has.
-func (s *Store) call(ctx context.Context, name string, call func(rueidis.Client) rueidis.RedisResult) (rueidis.RedisMessage, error) {
-	sh := s.shardOfName(name)
+// call makes a call about what a shard has, which may be nil. Where its server has that no more, the client for everything knows who has.
+func (s *Store) call(ctx context.Context, sh *shard, call func(rueidis.Client) rueidis.RedisResult) (rueidis.RedisMessage, error) {
 	client, err := s.clientOf(sh)
 	if err != nil {
 		return rueidis.RedisMessage{}, err

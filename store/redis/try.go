@@ -110,7 +110,7 @@ func (s *Store) tryCommands(ctx context.Context, key reprise.StoreKey) error {
 			return b.Eval().Script("return 0").Numkeys(1).Key(name).Build()
 		},
 	} {
-		_, err := s.do(ctx, name, command)
+		_, err := s.do(ctx, s.shardOf(key), command)
 		var answer *rueidis.RedisError
 		if errors.As(err, &answer) && strings.HasPrefix(answer.Error(), "NOPERM") {
 			return err

@@ -13,15 +13,10 @@ import (
 // valueInfix stands between the prefix and the key of a value.
 const valueInfix = "value:"
 
-// Value implements [reprise.Swapper] with GET. Like Get it tries again once if the connection has broken.
+// Value implements [reprise.Swapper] with GET. Like Get it tries again if the connection has broken.
 func (s *Store) Value(ctx context.Context, key reprise.StoreKey) (value []byte, err error) {
 	name := s.valueName(key)
-	get := func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(name).Build() }
-	answer, err := s.do(ctx, name, get)
-	if isBroken(err) && ctx.Err() == nil {
-		answer, err = s.do(ctx, name, get)
-	}
-	value, ok, err := recordOf(answer, err)
+	value, ok, err := s.getFrom(ctx, s.shardOfValue(name), name)
 	if !ok {
 		return nil, err
 	}
@@ -38,7 +33,7 @@ return 1`)
 // SwapValue implements [reprise.Swapper] with a script of GET and SET.
 func (s *Store) SwapValue(ctx context.Context, key reprise.StoreKey, old, value []byte) (swapped bool, err error) {
 	name, args := s.valueName(key), []string{string(old), string(value)}
-	answer, err := s.call(ctx, name, func(client rueidis.Client) rueidis.RedisResult {
+	answer, err := s.call(ctx, s.shardOfValue(name), func(client rueidis.Client) rueidis.RedisResult {
 		return swapScript.Exec(ctx, client, []string{name}, args)
 	})
 	if err != nil {
@@ -51,6 +46,14 @@ func (s *Store) SwapValue(ctx context.Context, key reprise.StoreKey, old, value 
 // valueName returns the key of a value in Redis.
 func (s *Store) valueName(key reprise.StoreKey) string {
 	return s.prefix + valueInfix + hex.EncodeToString(key[:])
+}
+
+// shardOfValue returns the shard that has a value, nil if none is known.
+func (s *Store) shardOfValue(name string) *shard {
+	if s.target.deployment != cluster {
+		return nil
+	}
+	return s.slots.Load().shard(slotOf([]byte(name)))
 }
 
 // valueKey is the reverse of valueName. ok is false for names that are not those of values.
