@@ -284,23 +284,3 @@ func TestNoCluster(t *testing.T) {
 		}
 	}
 }
-
-func TestSentinel(t *testing.T) {
-	t.Parallel()
-	g := redistest.StartSentinels(t)
-	s := open(t, g.URL(), redisstore.Options{})
-	key := reprise.StoreKey{1}
-	life := takes(t, s, key)
-	await(t, "the life of the primary", func() bool { return s.Incarnation(key) == life })
-	g.Primary.Kill()
-	g.Replica.AwaitPromoted()
-	back := time.Now()
-	if after := takes(t, s, key); after == life {
-		t.Error("takes are in the same life after a failover")
-	}
-	if waited := time.Since(back); waited > 2*time.Second {
-		t.Errorf("the store worked again after %v", waited)
-	} else {
-		t.Logf("the store worked again %v after the failover", waited)
-	}
-}

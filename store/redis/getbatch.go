@@ -38,13 +38,13 @@ func forEach[K comparable](places map[K][]int, f func(K, []int)) {
 // has.
 func (s *Store) getTogether(ctx context.Context, sh *shard, keys []reprise.StoreKey, places []int, done func(int, []byte, error)) {
 	client, err := s.clientOf(sh)
-	if err != nil {
-		for _, i := range places {
-			done(i, nil, err)
-		}
-		return
-	}
 	for tries := 1; len(places) > 0; tries++ {
+		if err != nil {
+			for _, i := range places {
+				done(i, nil, err)
+			}
+			return
+		}
 		answers, failed := doGets(ctx, client, places, func(i int) string { return s.name(keys[i]) })
 		var again []int
 		isElsewhere := false
@@ -67,7 +67,7 @@ func (s *Store) getTogether(ctx context.Context, sh *shard, keys []reprise.Store
 			done(i, record, err)
 		}
 		if isElsewhere {
-			client, _ = s.connected()
+			client, err = s.connected()
 		}
 		places = again
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 )
 
@@ -21,23 +20,12 @@ type guardedConn struct {
 	received replyScanner
 	asked    atomic.Int64
 	forget   func() bool // that the context ends
-
-	usesChannels  atomic.Bool // at sentinels; else none of what follows is looked at
-	mu            sync.Mutex
-	subscriptions []subscription // that are not confirmed, in order
-	unsubscribes  bool
-}
-
-// A subscription is a command that is answered by a push for each of its channels.
-type subscription struct {
-	command  int64 // how many commands were sent before
-	channels int   // that are not confirmed
 }
 
 // newGuardedConn returns a connection that is closed when ctx is done, however long the client would wait for the server.
 func newGuardedConn(ctx context.Context, conn net.Conn) *guardedConn {
 	c := &guardedConn{Conn: conn}
-	c.sent.begins, c.received.begins, c.received.ends = c.sends, c.pushed, c.answered
+	c.received.push = judgePush
 	c.forget = context.AfterFunc(ctx, func() { conn.Close() })
 	return c
 }
@@ -66,62 +54,12 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// sends notes a command of so many words, if it is about channels.
-func (c *guardedConn) sends(command []byte, words int) error {
-	if !bytes.HasSuffix(command, []byte("SUBSCRIBE")) {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.usesChannels.Store(true)
-	switch string(command) {
-	case "SUBSCRIBE":
-		c.subscriptions = append(c.subscriptions, subscription{c.sent.replies, words - 1})
-	case "UNSUBSCRIBE":
-		c.unsubscribes = true
+// judgePush returns an error about pushes that are no notices.
+func judgePush(kind []byte) error {
+	if string(kind) != "invalidate" {
+		return fmt.Errorf("%w: a push of another kind", errNotRedis)
 	}
 	return nil
-}
-
-// pushed judges a push: notices are expected, at sentinels what comes of channels, and in their turn the confirmations of those.
-func (c *guardedConn) pushed(kind []byte, _ int) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch kind := string(kind); {
-	case kind == "invalidate", kind == "message" && c.usesChannels.Load():
-		return nil
-	case kind == "subscribe" && c.awaits():
-		if c.subscriptions[0].channels--; c.subscriptions[0].channels == 0 {
-			c.subscriptions = c.subscriptions[1:]
-			c.received.replies++
-		}
-		return nil
-	}
-	return fmt.Errorf("%w: a push of another kind", errNotRedis)
-}
-
-// answered judges an answer that is no push. The client unsubscribes before it closes a connection; what comes then is of no interest.
-func (c *guardedConn) answered(isError bool) error {
-	if !c.usesChannels.Load() {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.unsubscribes:
-		return net.ErrClosed
-	case !c.awaits():
-		return nil
-	case !isError:
-		return fmt.Errorf("%w: no confirmation of a channel", errNotRedis)
-	}
-	c.subscriptions = c.subscriptions[1:]
-	return nil
-}
-
-// awaits reports whether the next answer is that to a subscription.
-func (c *guardedConn) awaits() bool {
-	return len(c.subscriptions) > 0 && c.subscriptions[0].command == c.received.replies
 }
 
 // errNotRedis is wrapped by the errors about what no Redis would send.
@@ -141,19 +79,15 @@ const (
 // A replyScanner finds the ends of replies in a stream of bytes (RESP3). The zero value is at the beginning of one.
 type replyScanner struct {
 	replies int64 // that have ended, pushes not counted
-	// begins, if not nil, is called with the first element of each push, or array in a stream of commands, and how many it has.
-	begins func(first []byte, elements int) error
-	// ends, if not nil, is called for each reply that is no push. Commands have none.
-	ends func(isError bool) error
+	// push is called with the first element of each push. If it is nil, there may be none.
+	push func(kind []byte) error
 
-	line     []byte // the part of a line that has come
-	blob     int    // bytes of a string, and the end of its line, that are still to come
-	nested   []int  // how many elements of each open array are still to come
-	inPush   bool
-	isError  bool
-	elements int    // of the push or command
-	first    []byte // of these
-	inFirst  bool
+	line   []byte // the part of a line that has come
+	blob   int    // bytes of a string, and the end of its line, that are still to come
+	nested []int  // how many elements of each open array are still to come
+	inPush bool
+	kind   []byte // of the push
+	inKind bool
 }
 
 // scan reads on. After an error it must not be called again.
@@ -161,8 +95,8 @@ func (s *replyScanner) scan(p []byte) error {
 	for len(p) > 0 {
 		if s.blob > 0 {
 			n := min(s.blob, len(p))
-			if s.inFirst {
-				s.first = append(s.first, p[:n]...)
+			if s.inKind {
+				s.kind = append(s.kind, p[:n]...)
 			}
 			p = p[n:]
 			if s.blob -= n; s.blob == 0 {
@@ -198,9 +132,6 @@ func (s *replyScanner) head() error {
 		return fmt.Errorf("%w: a line without its end", errNotRedis)
 	}
 	kind, rest := s.line[0], string(s.line[1:len(s.line)-2])
-	if len(s.nested) == 0 {
-		s.isError, s.first = kind == '-' || kind == '!', s.first[:0]
-	}
 	switch kind {
 	case '+', '-', ',', '(':
 		return s.end()
@@ -222,10 +153,10 @@ func (s *replyScanner) head() error {
 	case '%':
 		return s.beginArray(rest, 2)
 	case '>':
-		if len(s.nested) > 0 || s.ends == nil {
+		if len(s.nested) > 0 || s.push == nil {
 			return fmt.Errorf("%w: a push where none may be", errNotRedis)
 		}
-		s.inPush = true
+		s.inPush, s.kind = true, s.kind[:0]
 		return s.beginArray(rest, 1)
 	default:
 		return fmt.Errorf("%w: a reply of type %q", errNotRedis, kind)
@@ -240,7 +171,7 @@ func (s *replyScanner) beginBlob(length string) error {
 	case err != nil || n < 0 || n > maxBlob:
 		return fmt.Errorf("%w: a string of a length above %d", errNotRedis, maxBlob)
 	}
-	s.inFirst = s.awaitsFirst()
+	s.inKind = s.awaitsKind()
 	s.blob = n + 2
 	return nil
 }
@@ -248,7 +179,7 @@ func (s *replyScanner) beginBlob(length string) error {
 func (s *replyScanner) beginArray(length string, each int) error {
 	n, err := strconv.Atoi(length)
 	switch {
-	case s.awaitsFirst():
+	case s.awaitsKind():
 		return errNoKind
 	case length == "-1" && each == 1:
 		return s.end()
@@ -257,28 +188,25 @@ func (s *replyScanner) beginArray(length string, each int) error {
 	case n == 0:
 		return s.end()
 	}
-	if len(s.nested) == 0 {
-		s.elements = n
-	}
 	s.nested = append(s.nested, each*n)
 	return nil
 }
 
-// awaitsFirst reports whether the next element is the first of a push or a command, which must be a string.
-func (s *replyScanner) awaitsFirst() bool {
-	return s.begins != nil && (s.inPush || s.ends == nil) && len(s.nested) == 1 && len(s.first) == 0
+// awaitsKind reports whether the next element is the first of a push, which must be a string.
+func (s *replyScanner) awaitsKind() bool {
+	return s.inPush && len(s.nested) == 1 && len(s.kind) == 0
 }
 
 var errNoKind = fmt.Errorf("%w: a push of no kind", errNotRedis)
 
 // end ends a reply, and the arrays that it is the last element of.
 func (s *replyScanner) end() error {
-	if s.inFirst {
-		s.inFirst = false
-		if err := s.begins(bytes.TrimSuffix(s.first, []byte("\r\n")), s.elements); err != nil {
+	if s.inKind {
+		s.inKind = false
+		if err := s.push(bytes.TrimSuffix(s.kind, []byte("\r\n"))); err != nil {
 			return err
 		}
-	} else if s.awaitsFirst() {
+	} else if s.awaitsKind() {
 		return errNoKind
 	}
 	for last := len(s.nested) - 1; last >= 0; last-- {
@@ -289,15 +217,10 @@ func (s *replyScanner) end() error {
 	}
 	if s.inPush {
 		s.inPush = false
-		if len(s.first) == 0 {
+		if len(s.kind) == 0 {
 			return errNoKind
 		}
 		return nil
-	}
-	if s.ends != nil {
-		if err := s.ends(s.isError); err != nil {
-			return err
-		}
 	}
 	s.replies++
 	return nil

@@ -50,10 +50,7 @@ func (s *Store) follow(ctx context.Context, sh *shard) {
 	for ctx.Err() == nil {
 		s.followOnce(ctx, sh)
 		s.loseTrack(sh)
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryPause):
-		}
+		pause(ctx, retryPause)
 	}
 }
 
@@ -69,7 +66,11 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 		return
 	}
 	for {
-		switch pulse, err := s.pulseOf(ctx, client); {
+		pulse, err := s.pulseOf(ctx, client)
+		if err == nil {
+			err = s.checkNamed(sh.address)
+		}
+		switch {
 		case err == nil:
 			sh.life.Store(pulse.life)
 			sh.clock.Store(pulse.clock)
@@ -77,7 +78,7 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 				s.wake(ctx, sh)
 			}
 			s.setTracks(sh, &client)
-		case errors.Is(err, errNotServing):
+		case errors.Is(err, errNotServing), errors.Is(err, errFewSentinels):
 			s.loseTrack(sh) // another connection would not help
 		default:
 			return
@@ -126,16 +127,13 @@ func isTimeout(err error) bool {
 
 // trackingOptions returns the options of a client with one connection, to one server, that tells of all changes but its own.
 func (s *Store) trackingOptions(address string, lose func()) rueidis.ClientOption {
-	o := s.options
-	o.InitAddress = []string{address}
-	o.ForceSingleClient = true
-	o.Sentinel = rueidis.SentinelOption{}
+	o := s.optionsOf(address)
 	o.PipelineMultiplex = -1 // one connection
 	o.RingScaleEachConn = noticeRingScale
 	o.DisableCache = false
 	o.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noCache{} }
 	o.ClientTrackingOptions = []string{"BCAST", "NOLOOP", "PREFIX", s.prefix}
-	o.DialCtxFn = s.dialer(newPacedConn)
+	o.DialCtxFn = s.dialer(newPacedConn, s.target.password)
 	o.OnInvalidations = func(names []rueidis.RedisMessage) {
 		if names == nil { // the connection has ended, or all keys were flushed
 			lose()

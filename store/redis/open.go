@@ -71,9 +71,16 @@ func Open(address string, options Options) (*Store, error) {
 		return nil, fmt.Errorf("redisstore: %w", err)
 	}
 	s := newStore(t, options)
-	if err := s.connect(); err != nil && !options.Lazy {
+	if t.deployment == sentinel {
+		s.sentinels = newSentinels(s)
+	}
+	err = s.connect()
+	if err != nil && !options.Lazy {
 		s.Close()
 		return nil, fmt.Errorf("redisstore: open %s: %w", t.hosts[0], err)
+	}
+	if err == nil {
+		s.refresh() // so that it is known from the beginning who has what
 	}
 	s.work.Go(s.watch)
 	return s, nil
@@ -81,7 +88,17 @@ func Open(address string, options Options) (*Store, error) {
 
 // connect makes the client, if there is none yet, and tries it.
 func (s *Store) connect() error {
-	client, err := rueidis.NewClient(s.options)
+	ctx, cancel := context.WithTimeout(s.ctx, connectTimeout)
+	defer cancel()
+	options := s.options
+	if s.sentinels != nil {
+		primary, err := s.sentinels.await(ctx)
+		if err != nil {
+			return err
+		}
+		options = s.optionsOf(primary)
+	}
+	client, err := rueidis.NewClient(options)
 	if client == nil {
 		return err
 	}
@@ -89,18 +106,21 @@ func (s *Store) connect() error {
 		client.Close()
 		return errors.New("the server is not in a cluster, or the user lacks the right to CLUSTER SLOTS")
 	}
-	s.client.Store(&client)
+	s.client.Store(&connection{options.InitAddress[0], client})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, connectTimeout)
+	tries, cancel := context.WithTimeout(s.ctx, connectTimeout)
 	defer cancel()
-	if s.target.deployment == sentinel {
-		if err := s.trySentinel(ctx); err != nil {
-			return err
-		}
-	}
-	return s.tryPrimaries(ctx)
+	return s.tryPrimaries(tries)
+}
+
+// optionsOf returns the options of a client of one server alone.
+func (s *Store) optionsOf(address string) rueidis.ClientOption {
+	o := s.options
+	o.InitAddress = []string{address}
+	o.ForceSingleClient = true
+	return o
 }
 
 // randomKey returns a key that no record has.
@@ -134,29 +154,18 @@ func clientOptions(t *target, options Options) rueidis.ClientOption {
 			o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 	}
-	switch t.deployment {
-	case standalone:
-	case cluster:
+	if t.deployment == cluster {
 		o.ClusterOption.ShardsRefreshInterval = refreshInterval
-	case sentinel:
-		o.Sentinel = rueidis.SentinelOption{
-			MasterSet:               t.master,
-			Username:                t.sentinelUser,
-			Password:                t.sentinelPassword,
-			Dialer:                  o.Dialer,
-			TLSConfig:               o.TLSConfig,
-			TopologyRefreshInterval: refreshInterval,
-		}
 	}
 	return o
 }
 
 // dialer returns what connects to servers, until the store is closed. It checks again: a cluster or a sentinel may name others than the URL
 // does. wrap, if not nil, is called with the connection below TLS.
-func (s *Store) dialer(wrap func(net.Conn) net.Conn) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
+func (s *Store) dialer(wrap func(net.Conn) net.Conn, password string) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 	return func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
 		if !s.unsafe && !slices.Contains(s.target.hosts, address) {
-			if err := s.target.checkServer(address, s.target.password); err != nil {
+			if err := s.target.checkServer(address, password); err != nil {
 				return nil, err
 			}
 		}

@@ -35,7 +35,7 @@ func (s *Store) BatchDelay() time.Duration { return 10 * time.Millisecond }
 func (s *Store) putsBy(key reprise.StoreKey) (rueidis.Client, error) {
 	sh := s.shardOf(key)
 	if sh != nil {
-		if tracks := sh.tracks.Load(); tracks != nil {
+		if tracks := sh.tracks.Load(); tracks != nil && s.checkNamed(sh.address) == nil {
 			return *tracks, nil
 		}
 	}

@@ -117,7 +117,7 @@ func TestPasswordAndRights(t *testing.T) {
 		t.Errorf("the record of database 3 is in database 0: %v, %v", ok, err)
 	}
 	testEnough(t, []*redistest.Server{server}, server.URLAs(user, userPassword)+"/3")
-	testNeeded(t, []*redistest.Server{server}, server.URLAs(user, userPassword)+"/3", rule, "+cluster|slots", "+cluster|shards", "+cluster|info", "+role")
+	testNeeded(t, []*redistest.Server{server}, server.URLAs(user, userPassword)+"/3", rule, "+cluster|slots", "+cluster|shards", "+cluster|info")
 
 	for _, test := range []struct{ url, prefix, want string }{
 		{server.URLAs("", "wrong"), "", "WRONGPASS"},

@@ -33,7 +33,7 @@ func TestClusterOverTLS(t *testing.T) {
 	})
 	t.Run("Rights", func(t *testing.T) {
 		testEnough(t, c.All(), url)
-		testNeeded(t, c.All(), url, rule, "+select", "+cluster|shards", "+role")
+		testNeeded(t, c.All(), url, rule, "+select", "+cluster|shards")
 	})
 	del := func(name string) {
 		for _, s := range c.All() {
@@ -66,7 +66,7 @@ func TestSentinelsOverTLS(t *testing.T) {
 	t.Run("Rights", func(t *testing.T) {
 		testEnough(t, servers, url)
 		testNeeded(t, servers, url, ofServers, "+select", "+cluster|slots", "+cluster|shards", "+cluster|info")
-		testNeeded(t, g.Sentinels, url, ofSentinels, "+unsubscribe")
+		testNeeded(t, g.Sentinels, url, ofSentinels)
 	})
 	t.Run("Removals", func(t *testing.T) { testRemovals(t, url, func(name string) { g.Primary.Command("DEL", name) }) })
 	t.Run("Revocation", func(t *testing.T) { testRevocation(t, url) })

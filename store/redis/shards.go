@@ -226,18 +226,29 @@ func (s *Store) primaries(ctx context.Context) (map[string][]slotRange, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch s.target.deployment {
-	case cluster:
+	if s.target.deployment == cluster {
 		return clusterPrimaries(ctx, client)
-	case sentinel:
-		primaries := make(map[string][]slotRange)
-		for address := range client.Nodes() {
-			primaries[address] = everySlot
-		}
-		return primaries, nil
-	default:
-		return map[string][]slotRange{s.target.hosts[0]: everySlot}, nil
 	}
+	return map[string][]slotRange{s.client.Load().address: everySlot}, nil
+}
+
+// turn makes another client if the sentinels name another primary.
+func (s *Store) turn() error {
+	if s.sentinels == nil {
+		return nil
+	}
+	before := s.client.Load()
+	primary, err := s.sentinels.primary()
+	if err != nil || primary == before.address {
+		return err
+	}
+	client, err := rueidis.NewClient(s.optionsOf(primary))
+	if err != nil {
+		return err
+	}
+	s.client.Store(&connection{primary, client})
+	go before.client.Close() // which waits for a server that hangs
+	return nil
 }
 
 // clusterPrimaries asks the nodes of a cluster until one answers: another one whenever the former ones have not for a while, which they may
@@ -334,12 +345,17 @@ func parseSlots(part *rueidis.RedisMessage, from string) (primary string, slots 
 func (s *Store) watch() {
 	ticks := time.NewTicker(refreshInterval / 2)
 	defer ticks.Stop()
+	var news <-chan struct{}
+	if s.sentinels != nil {
+		news = s.sentinels.news
+	}
 	for s.ctx.Err() == nil {
 		s.refresh()
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-ticks.C:
+		case <-news:
 		}
 	}
 }
@@ -349,13 +365,17 @@ func (s *Store) refresh() {
 	if s.client.Load() == nil && s.connect() != nil {
 		return
 	}
-	primaries, err := s.primaries(s.ctx)
-	if err != nil {
-		return
+	err := s.turn()
+	var primaries map[string][]slotRange
+	if err == nil {
+		primaries, err = s.primaries(s.ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.judge()
+	if err != nil {
+		return
+	}
 	defer s.renewNodes()
 	if maps.EqualFunc(primaries, s.known, slices.Equal) {
 		return
@@ -430,7 +450,7 @@ func (s *Store) judge() {
 	slots := s.slots.Load()
 	follows := len(s.shards) > 0
 	for _, sh := range s.shards {
-		follows = follows && sh.tracks.Load() != nil
+		follows = follows && sh.tracks.Load() != nil && s.checkNamed(sh.address) == nil
 	}
 	for _, place := range slots.places {
 		follows = follows && place != 0

@@ -55,9 +55,11 @@ type Store struct {
 	unsafe  bool // as in Options
 	prefix  string
 	noLife  uint64
-	client  atomic.Pointer[rueidis.Client] // nil until a server was reached
+	client  atomic.Pointer[connection] // nil until a server was reached
 	slots   atomic.Pointer[slotTable]
 	notices notices
+
+	sentinels *sentinels // nil unless there are any
 
 	ctx   context.Context // ends when the store is closed
 	close context.CancelFunc
@@ -66,6 +68,12 @@ type Store struct {
 	mu     sync.Mutex
 	shards map[string]*shard      // by address
 	known  map[string][]slotRange // what slots and shards were made of
+}
+
+// A connection is a client, and the address that it was made with first.
+type connection struct {
+	address string
+	client  rueidis.Client
 }
 
 func newStore(t *target, options Options) *Store {
@@ -77,7 +85,7 @@ func newStore(t *target, options Options) *Store {
 	s.noLife = max(binary.NativeEndian.Uint64(random[:]), 1)
 	s.ctx, s.close = context.WithCancel(context.Background())
 	s.slots.Store(new(slotTable))
-	s.options.DialCtxFn = s.dialer(nil)
+	s.options.DialCtxFn = s.dialer(nil, t.password)
 	return s
 }
 
@@ -121,7 +129,8 @@ func isWorthAnother(ctx context.Context, err error, tries int) bool {
 // isBroken reports whether a call failed for its connection: neither Redis has answered nor has the time run out.
 func isBroken(err error) bool {
 	var answer *rueidis.RedisError
-	return err != nil && !errors.As(err, &answer) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+	return err != nil && !errors.As(err, &answer) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) &&
+		!errors.Is(err, errFewSentinels)
 }
 
 // Take implements [reprise.Store] with GETDEL. Bindings use [Store.TakeIncarnated].
@@ -164,8 +173,8 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.close()
 	s.work.Wait()
-	if client := s.client.Load(); client != nil {
-		(*client).Close()
+	if made := s.client.Load(); made != nil {
+		made.client.Close()
 	}
 	return nil
 }
@@ -210,12 +219,28 @@ func callBy(ctx context.Context, client rueidis.Client, call func(rueidis.Client
 	return message, wrap(err)
 }
 
-// connected returns the client. An error is that no server was reached yet.
+// connected returns the client. An error is that no server was reached yet, or that it may be no primary any more.
 func (s *Store) connected() (rueidis.Client, error) {
-	if client := s.client.Load(); client != nil {
-		return *client, nil
+	made := s.client.Load()
+	if made == nil {
+		return nil, errNotConnected
 	}
-	return nil, errNotConnected
+	if err := s.checkNamed(made.address); err != nil {
+		return nil, err
+	}
+	return made.client, nil
+}
+
+// checkNamed returns an error if there are sentinels, and too few of them name a server as the primary.
+func (s *Store) checkNamed(address string) error {
+	if s.sentinels == nil {
+		return nil
+	}
+	primary, err := s.sentinels.primary()
+	if err == nil && primary != address {
+		err = errFewSentinels
+	}
+	return err
 }
 
 var errNotConnected = errors.New("redisstore: no server was reached yet")

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// IsTemporary reports whether an error of [Open] may pass by itself: no server has answered, or one that reads its data, is a replica or
+// IsTemporary reports whether an error of [Open] may pass by itself: no server has answered, or too few sentinels have, or one that reads its data, is a replica or
 // belongs to a cluster that is not whole. A server may start then, with [Options.Lazy]. A wrong password and a missing right do not pass.
 func IsTemporary(err error) bool {
 	var answer *rueidis.RedisError
@@ -21,7 +21,7 @@ func IsTemporary(err error) bool {
 	}
 	var network *net.OpError
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, errNoPrimary) || errors.Is(err, errNotServing) || errors.Is(err, errReplica)
+		errors.Is(err, errNoPrimary) || errors.Is(err, errFewSentinels) || errors.Is(err, errNotServing) || errors.Is(err, errReplica)
 }
 
 // passing are the kinds of errors that Redis answers with until something has come to its end: reading data, a failover, a script.

@@ -43,38 +43,6 @@ func (s *Store) tryPrimaries(ctx context.Context) error {
 
 var errNoPrimary = errors.New("no primary is known")
 
-// trySentinel tries to subscribe at one of the sentinels that answer. Without the right to, the client would ask them all the time
-// which primary there is.
-func (s *Store) trySentinel(ctx context.Context) error {
-	for _, host := range s.target.hosts {
-		client, err := rueidis.NewClient(s.sentinelOptions(host))
-		if err != nil {
-			continue
-		}
-		defer client.Close()
-		subscribed, cancel := context.WithCancel(ctx)
-		defer cancel()
-		subscribe := client.B().Subscribe().Channel("+sentinel", "+slave", "-sdown", "+sdown", "+switch-master", "+reboot").Build()
-		hooked := rueidis.WithOnSubscriptionHook(subscribed, func(rueidis.PubSubSubscription) { cancel() })
-		err = client.Receive(hooked, subscribe, func(rueidis.PubSubMessage) {})
-		if subscribed.Err() != nil && ctx.Err() == nil {
-			return nil
-		}
-		return fmt.Errorf("sentinel %s: %w", host, err)
-	}
-	return nil
-}
-
-// sentinelOptions returns the options of a client of one sentinel alone.
-func (s *Store) sentinelOptions(address string) rueidis.ClientOption {
-	o := s.options
-	o.InitAddress = []string{address}
-	o.ForceSingleClient = true
-	o.Username, o.Password, o.SelectDB = s.target.sentinelUser, s.target.sentinelPassword, 0
-	o.Sentinel = rueidis.SentinelOption{}
-	return o
-}
-
 // tryPrimary tries what a node does.
 func (s *Store) tryPrimary(ctx context.Context, address string, ranges []slotRange) error {
 	key := s.keyWhere(func(slot uint16) bool { return contains(ranges, slot) })

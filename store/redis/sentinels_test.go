@@ -1,0 +1,190 @@
+package redisstore_test
+
+import (
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/reprise-tls/reprise"
+	"github.com/reprise-tls/reprise/internal/redistest"
+	redisstore "github.com/reprise-tls/reprise/store/redis"
+)
+
+func TestSentinel(t *testing.T) {
+	t.Parallel()
+	g := redistest.StartSentinels(t)
+	s := open(t, g.URL(), redisstore.Options{})
+	key := reprise.StoreKey{1}
+	life := takes(t, s, key)
+	await(t, "the life of the primary", func() bool { return s.Incarnation(key) == life })
+	g.Primary.Kill()
+	g.Replica.AwaitPromoted()
+	back := time.Now()
+	if after := takes(t, s, key); after == life {
+		t.Error("takes are in the same life after a failover")
+	}
+	if waited := time.Since(back); waited > 2*time.Second {
+		t.Errorf("the store worked again after %v", waited)
+	} else {
+		t.Logf("the store worked again %v after the failover", waited)
+	}
+}
+
+// TestSentinelCutOff: the sentinels and one node lose sight of the primary and of another node, which goes on seeing that primary. The replica
+// takes its place, and what is removed there must not resume at the node that can't know; nor may what that removes be lost.
+func TestSentinelCutOff(t *testing.T) {
+	t.Parallel()
+	g := redistest.Config{Password: "of-the-operator"}.StartSentinels(t)
+	ofServers, ofSentinels := rules(t)
+	setUser([]*redistest.Server{g.Primary, g.Replica}, ofServers...)
+	setUser(g.Sentinels, ofSentinels...)
+	keys := reprise.RandomFleetKeys()
+	a := newNode(t, g.URLAs(user, userPassword, "", "of-the-operator"), keys)
+	b := newNode(t, g.URLAs(user, userPassword, user, userPassword), keys)
+	a.follows(true)
+	b.follows(true)
+	life := a.store.Incarnation(reprise.StoreKey{})
+	removedByA, removedByB := a.full(), a.full()
+	b.resumes(removedByA, reprise.Resumed) // and has it in its internal cache
+	a.resumes(removedByB, reprise.Resumed)
+	time.Sleep(100 * time.Millisecond) // the replica has them
+
+	operator := asOperator(t, g.Primary)
+	setUser(g.Sentinels, "off")
+	for _, s := range g.Sentinels {
+		s.Command("CLIENT", "KILL", "USER", user)
+	}
+	run(t, operator, "ACL", "SETUSER", "default", "off")
+	run(t, operator, "CLIENT", "KILL", "USER", "default") // the sentinels and the replica
+	g.Replica.AwaitPromoted()
+	await(t, "a to follow the new primary", func() bool { return a.store.Incarnation(reprise.StoreKey{}) != life })
+	a.follows(true)
+	if role := run(t, operator, "INFO", "replication"); !strings.Contains(role, "role:master") {
+		t.Errorf("the primary that is cut off says %q; the test is of one that does not know better", role)
+	}
+	a.Remove(removedByA)
+	b.Remove(removedByB)
+	if err := a.binding.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wrong := 0
+	for begun := time.Now(); time.Since(begun) < 3*time.Second; time.Sleep(10 * time.Millisecond) {
+		if b.resume(removedByA) == reprise.Resumed || b.resume(removedByB) == reprise.Resumed {
+			wrong++
+		}
+	}
+	if wrong > 0 {
+		t.Errorf("what was removed resumed %d times", wrong)
+	}
+	b.follows(false)
+	setUser(g.Sentinels, "on")
+	b.follows(true)
+	b.recovers(removedByA, reprise.Unknown)
+	a.loses(removedByB)
+	session := b.full()
+	a.resumes(session, reprise.Resumed)
+}
+
+// TestSentinelsAway: nothing is resumed while more than half of the sentinels are away, since they may have made another server the primary.
+func TestSentinelsAway(t *testing.T) {
+	t.Parallel()
+	g := redistest.StartSentinels(t)
+	n := newNode(t, g.URL(), reprise.RandomFleetKeys())
+	n.follows(true)
+	session := n.full()
+	g.Sentinels[0].Kill()
+	for begun := time.Now(); time.Since(begun) < 3*time.Second; time.Sleep(10 * time.Millisecond) {
+		n.resumes(session, reprise.Resumed)
+	}
+	g.Sentinels[1].Signal(syscall.SIGSTOP)
+	n.follows(false)
+	n.resumes(session, reprise.StoreError)
+	begun := time.Now()
+	g.Sentinels[1].Signal(syscall.SIGCONT)
+	n.follows(true)
+	n.recovers(session, reprise.Resumed)
+	if waited := time.Since(begun); waited > 2*time.Second {
+		t.Errorf("the session resumed again after %v", waited)
+	}
+}
+
+// TestSentinelThatAnswersWrongly: what is in the right form and has too little in it is no report, and harms nothing else.
+func TestSentinelThatAnswersWrongly(t *testing.T) {
+	t.Parallel()
+	const hello = "%1\r\n$5\r\nproto\r\n:3\r\n"
+	for _, answers := range []string{
+		"$2\r\nid\r\n%0\r\n*0\r\n",
+		"$2\r\nid\r\n*1\r\n$2\r\nip\r\n*0\r\n",
+		"$2\r\nid\r\n*-1\r\n*-1\r\n",
+		"$2\r\nid\r\n%1\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n*1\r\n:1\r\n",
+		"$2\r\nid\r\n%1\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n*0\r\n",
+		":1\r\n:1\r\n:1\r\n",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer conn.Close()
+					in := make([]byte, 4096)
+					for {
+						n, err := conn.Read(in)
+						switch command := string(in[:n]); {
+						case err != nil:
+							return
+						case strings.Contains(command, "HELLO"):
+							_, _ = io.WriteString(conn, hello)
+						case strings.Contains(command, "MYID"):
+							_, _ = io.WriteString(conn, answers)
+						default:
+							_, _ = io.WriteString(conn, "-ERR unknown\r\n")
+						}
+					}
+				}()
+			}
+		}()
+		s, err := redisstore.Open("redis+sentinel://"+l.Addr().String()+"/main", redisstore.Options{})
+		if err == nil {
+			s.Close()
+		}
+		t.Logf("%q: %v", answers, err)
+		if err == nil || !strings.Contains(err.Error(), "sentinel "+l.Addr().String()) || strings.Contains(err.Error(), "deadline") {
+			t.Errorf("%q: Open: %v", answers, err)
+		}
+	}
+}
+
+// asOperator connects as a user who may do everything, apart from the user default.
+func asOperator(t *testing.T, s *redistest.Server) rueidis.Client {
+	t.Helper()
+	s.Command("ACL", "SETUSER", "operator", "on", ">of-the-test", "~*", "&*", "+@all")
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{s.Addr}, Username: "operator", Password: "of-the-test", DisableCache: true, ForceSingleClient: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+func run(t *testing.T, client rueidis.Client, command ...string) string {
+	t.Helper()
+	answer, err := client.Do(t.Context(), client.B().Arbitrary(command...).Build()).ToMessage()
+	if err != nil {
+		t.Fatalf("%s: %v", command[0], err)
+	}
+	return answer.String()
+}
