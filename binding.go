@@ -422,19 +422,19 @@ func (b *StoreBinding) newPartition(ctx context.Context, name string) *partition
 	p := &partition{name: name}
 	p.breaker.ctx = ctx
 	p.breaker.probe = func() error { return b.calls.probe(p) }
-	p.breaker.changed = func(to BreakerState) { b.breakerChanged(p, to) }
+	p.breaker.changed = func(to BreakerState, why error) { b.breakerChanged(p, to, why) }
 	p.puts.queue, p.deletes.queue = &b.queue, &b.queue
 	p.puts.partition, p.deletes.partition = p, p
 	return p
 }
 
-func (b *StoreBinding) breakerChanged(p *partition, to BreakerState) {
+func (b *StoreBinding) breakerChanged(p *partition, to BreakerState, why error) {
 	logger := b.logger
 	if p.name != "" {
 		logger = logger.With("partition", p.name)
 	}
 	if to == BreakerOpen {
-		logger.Warn("reprise: store does not answer; handshakes go on in full until it does")
+		logger.Warn("reprise: store does not answer; handshakes go on in full until it does", "error", why)
 	} else {
 		logger.Info("reprise: store answers again")
 	}

@@ -52,7 +52,7 @@ const (
 type breaker struct {
 	ctx     context.Context // ends the probing
 	probe   func() error
-	changed func(to BreakerState) // called with no lock held
+	changed func(to BreakerState, why error) // called with no lock held; why is the failure that has opened it
 
 	mu        sync.Mutex
 	state     BreakerState
@@ -73,20 +73,20 @@ func (b *breaker) record(err error) {
 		b.failures = 0
 	default:
 		if b.failures++; b.failures >= breakerThreshold {
-			b.open()
+			b.open(err)
 		}
 	}
 }
 
-func (b *breaker) open() {
+func (b *breaker) open(why error) {
 	b.state = BreakerOpen
 	b.opened++
 	b.recovered = make(chan struct{})
-	b.probing.Go(b.probeUntilClosed)
+	b.probing.Go(func() { b.probeUntilClosed(why) })
 }
 
-func (b *breaker) probeUntilClosed() {
-	b.changed(BreakerOpen)
+func (b *breaker) probeUntilClosed(why error) {
+	b.changed(BreakerOpen, why)
 	for pause := firstBreakerPause; ; pause = min(2*pause, breakerPause) {
 		select {
 		case <-b.ctx.Done():
@@ -96,7 +96,7 @@ func (b *breaker) probeUntilClosed() {
 		b.set(BreakerHalfOpen)
 		if b.probe() == nil {
 			b.close()
-			b.changed(BreakerClosed)
+			b.changed(BreakerClosed, nil)
 			return
 		}
 		b.set(BreakerOpen)

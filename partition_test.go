@@ -197,7 +197,7 @@ func TestBreakerOfEachPartition(t *testing.T) {
 			t.Errorf("breaker %v", got.Breaker)
 		}
 		synctest.Wait()
-		for _, want := range []string{"store does not answer", "store answers again"} {
+		for _, want := range []string{"store does not answer", `error="context deadline exceeded"`, "store answers again"} {
 			if !strings.Contains(log.String(), want) || strings.Count(log.String(), "partition=b") != 2 {
 				t.Errorf("no %q in the log: %s", want, log.String())
 			}

@@ -320,15 +320,15 @@ func (c *storeCalls) judge(call *storeCall, err error) error {
 	if c.ctx.Err() != nil && err != nil {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err) // closed: no fault of the store
 	}
+	if err != nil && !time.Now().Before(call.deadline) { //nolint:forbidigo // of a call, not of a session
+		err = context.DeadlineExceeded
+	}
 	method := call.request.method
 	if method.reads() {
 		call.partition.breaker.record(err)
 	}
 	if err == nil {
 		return nil
-	}
-	if !time.Now().Before(call.deadline) { //nolint:forbidigo // of a call, not of a session
-		err = context.DeadlineExceeded
 	}
 	if call.request.told == nil {
 		c.count(err)

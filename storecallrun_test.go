@@ -27,7 +27,7 @@ func newCalls(t *testing.T, s Store) *storeCalls {
 	}
 	c.partitions.init(s, c.reportPanic, func(string) *partition {
 		return &partition{breaker: breaker{
-			ctx: t.Context(), probe: func() error { return errors.New("never asked") }, changed: func(BreakerState) {},
+			ctx: t.Context(), probe: func() error { return errors.New("never asked") }, changed: func(BreakerState, error) {},
 		}}
 	})
 	return c
