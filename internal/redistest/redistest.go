@@ -29,6 +29,8 @@ type Config struct {
 	Authority *certtest.Authority
 	// Settings are further lines of redis.conf, such as "maxmemory 1mb". They count more than those of this package.
 	Settings []string
+	// Spares are how many replicas a primary that sentinels watch has besides the one that takes its place.
+	Spares int
 	// Divisible nodes of a cluster can be cut off. They have no Authority.
 	Divisible bool
 }

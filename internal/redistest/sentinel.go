@@ -10,9 +10,10 @@ import (
 // SentinelMaster is the name that sentinels know their servers by.
 const SentinelMaster = "main"
 
-// A SentinelGroup is a primary, a replica, and three sentinels that watch them.
+// A SentinelGroup is a primary, replicas, and three sentinels that watch them.
 type SentinelGroup struct {
 	Primary, Replica *Server
+	Spares           []*Server // further replicas
 	Sentinels        []*Server
 
 	config Config
@@ -28,11 +29,10 @@ func StartSentinels(tb testing.TB) *SentinelGroup {
 func (c Config) StartSentinels(tb testing.TB) *SentinelGroup {
 	tb.Helper()
 	g := &SentinelGroup{config: c, Primary: c.Start(tb)}
-	g.Replica = c.launch(tb, freePort(tb), "replicaof "+hostAndPort(g.Primary))
-	g.Replica.await()
-	g.Replica.until("it follows", func() bool {
-		return strings.Contains(g.Replica.Command("INFO", "replication"), "master_link_status:up")
-	})
+	g.Replica = g.startReplica(tb)
+	for range c.Spares {
+		g.Spares = append(g.Spares, g.startReplica(tb, "replica-priority 200"))
+	}
 	for range 3 {
 		g.Sentinels = append(g.Sentinels, c.launchSentinel(tb, g.Primary))
 	}
@@ -40,10 +40,22 @@ func (c Config) StartSentinels(tb testing.TB) *SentinelGroup {
 		s.await()
 		s.until("it knows the others", func() bool {
 			quorum, err := s.TryCommand("SENTINEL", "CKQUORUM", SentinelMaster)
-			return err == nil && strings.Contains(quorum, "3 usable") && s.Command("SENTINEL", "REPLICAS", SentinelMaster) != ""
+			replicas := strings.Count(s.Command("SENTINEL", "REPLICAS", SentinelMaster), "master-link-status ok")
+			return err == nil && strings.Contains(quorum, "3 usable") && replicas == 1+c.Spares
 		})
 	}
 	return g
+}
+
+// startReplica starts a replica of the primary, and waits until it follows that.
+func (g *SentinelGroup) startReplica(tb testing.TB, settings ...string) *Server {
+	tb.Helper()
+	s := g.config.launch(tb, freePort(tb), append(settings, "replicaof "+hostAndPort(g.Primary))...)
+	s.await()
+	s.until("it follows", func() bool {
+		return strings.Contains(s.Command("INFO", "replication"), "master_link_status:up")
+	})
+	return s
 }
 
 func (c Config) launchSentinel(tb testing.TB, primary *Server) *Server {
@@ -68,6 +80,11 @@ func hostAndPort(s *Server) string { return "127.0.0.1 " + s.Port() }
 // URL returns what the Redis store is opened with, as the user default of servers and sentinels. It names two of the sentinels.
 func (g *SentinelGroup) URL() string {
 	return g.URLAs("", g.config.Password, "", g.config.Password)
+}
+
+// URLOf is URL with one sentinel, of a group without a password.
+func (g *SentinelGroup) URLOf(s *Server) string {
+	return g.config.urlAs("+sentinel", "", "", s.Addr) + "/" + SentinelMaster
 }
 
 // URLAs is URL for another user of the servers, and of the sentinels.

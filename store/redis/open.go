@@ -99,6 +99,9 @@ func (s *Store) connect() error {
 		options = s.optionsOf(primary)
 	}
 	client, err := rueidis.NewClient(options)
+	if err != nil && s.sentinels != nil {
+		err = fmt.Errorf("%s: %w", options.InitAddress[0], err)
+	}
 	if client == nil {
 		return err
 	}

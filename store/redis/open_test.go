@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"syscall"
@@ -181,6 +183,10 @@ func TestTemporary(t *testing.T) {
 		{"a wrong password", primary.URLAs("", "wrong"), false},
 		{"no password", "redis://" + primary.Addr, false},
 		{"no cluster", "redis+cluster://:password@" + primary.Addr, false},
+		{"sentinels that are gone", "redis+sentinel://" + gone.Addr + "/main", true},
+		{"no sentinel", "redis+sentinel://" + cluster.Addr + "/main", false},
+		{"no Redis", "redis+sentinel://" + notRedis(t) + "/main", false},
+		{"no Redis, and a sentinel that is gone", "redis+sentinel://" + notRedis(t) + "," + gone.Addr + "/main", true},
 	} {
 		s, err := redisstore.Open(test.url, redisstore.Options{})
 		if err == nil {
@@ -190,4 +196,12 @@ func TestTemporary(t *testing.T) {
 			t.Errorf("%s: %v: want temporary %v", test.name, err, test.want)
 		}
 	}
+}
+
+// notRedis returns the address of a server of another kind.
+func notRedis(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
 }

@@ -53,9 +53,17 @@ func (s *Store) putTogether(ctx context.Context, by rueidis.Client, puts []repri
 			done(i, err)
 		}
 	})
-	if client, _ := s.connected(); len(moved) > 0 {
-		s.doPuts(ctx, client, puts, moved, done)
+	if len(moved) == 0 {
+		return
 	}
+	client, err := s.connected()
+	if err != nil {
+		for _, i := range moved {
+			done(i, err)
+		}
+		return
+	}
+	s.doPuts(ctx, client, puts, moved, done)
 }
 
 // doPuts tells how each of the puts in some places went.

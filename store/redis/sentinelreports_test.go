@@ -1,9 +1,18 @@
 package redisstore
 
 import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/reprise-tls/reprise"
 )
 
 // TestJudgeReports checks which primary is believed in, and for how long.
@@ -31,8 +40,13 @@ func TestJudgeReports(t *testing.T) {
 		"two of five":                      {[]*sentinelReport{report("1", "a", 3, 4, 0), report("2", "a", 3, 4, 0)}, "", 0},
 		"two of five, as one alone knows":  {[]*sentinelReport{report("1", "a", 3, 2, 0), report("2", "a", 3, 4, 0)}, "", 0},
 		"one that has heard of a failover": {[]*sentinelReport{report("1", "a", 3, 2, 0), report("2", "b", 4, 2, 0)}, "b", trust},
-		"two of the same epoch":            {[]*sentinelReport{report("1", "a", 3, 2, 0), report("2", "b", 3, 2, 0)}, "", 0},
-		"an older one of the same":         {[]*sentinelReport{report("1", "a", 3, 0, second), report("1", "b", 4, 0, 0)}, "b", trust},
+		"one that knows the primary by another address": {
+			[]*sentinelReport{report("1", "a", 3, 2, 0), report("2", "a", 3, 2, 0), report("3", "localhost", 3, 2, 0)}, "a", trust,
+		},
+		"two and two":                  {[]*sentinelReport{report("1", "a", 3, 3, 0), report("2", "a", 3, 3, 0), report("3", "b", 3, 3, 0), report("4", "b", 3, 3, 0)}, "", 0},
+		"one that has lost its memory": {[]*sentinelReport{report("1", "a", 3, 2, trust), report("2", "a", 3, 2, trust), report("3", "b", 0, 0, 0)}, "", 0},
+		"two of the same epoch":        {[]*sentinelReport{report("1", "a", 3, 2, 0), report("2", "b", 3, 2, 0)}, "", 0},
+		"an older one of the same":     {[]*sentinelReport{report("1", "a", 3, 0, second), report("1", "b", 4, 0, 0)}, "b", trust},
 	} {
 		for range 2 {
 			slices.Reverse(test.reports)
@@ -44,5 +58,42 @@ func TestJudgeReports(t *testing.T) {
 				t.Errorf("%s: %s for %v, want %s for %v", name, named.address, named.until.Sub(now), test.want, test.until)
 			}
 		}
+	}
+}
+
+// TestPutsThatAWrongServerRedirects: servers that sentinels watch know of no slots. One that says it does harms nothing when there is no primary.
+func TestPutsThatAWrongServerRedirects(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		for in := bufio.NewScanner(conn); in.Scan(); {
+			switch strings.TrimSpace(in.Text()) {
+			case "HELLO":
+				_, _ = io.WriteString(conn, "%1\r\n$5\r\nproto\r\n:3\r\n")
+			case "SET":
+				_, _ = io.WriteString(conn, "-MOVED 1 127.0.0.1:1\r\n")
+			}
+		}
+	}()
+	s := newStore(&target{deployment: sentinel, hosts: []string{"127.0.0.1:1"}}, Options{})
+	defer s.Close()
+	s.sentinels = new(sentinels)
+	client, err := rueidis.NewClient(s.optionsOf(l.Addr().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s.client.Store(&connection{l.Addr().String(), client})
+	s.putTogether(t.Context(), client, []reprise.StorePut{{Lifetime: time.Hour}}, []int{0}, func(_ int, told error) { err = told })
+	if !errors.Is(err, errFewSentinels) {
+		t.Errorf("error %v, want errFewSentinels", err)
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,9 +26,9 @@ const (
 // sentinels asks the sentinels of a deployment again and again which server is the primary.
 //
 // One of them alone may be cut off from the others, together with a primary that they have replaced since. A failover needs the votes of more
-// than half of those that its leader knows (Redis, "High availability with Redis Sentinel"), so a primary is believed only while half of them name it: then
-// none can have been decided without one of these. The one that has voted hears of the new primary, by a configuration of a higher
-// epoch, when the failover is done. Of several primaries that of the highest epoch counts.
+// than half of those that its leader knows (Redis, "High availability with Redis Sentinel"), so a primary is believed only while half of them are heard: then
+// none can have been decided without one of these, which hears of the new primary within seconds, by a configuration of a higher
+// epoch. What those of the highest epoch name counts.
 type sentinels struct {
 	store *Store
 	named atomic.Pointer[namedPrimary]
@@ -42,11 +44,12 @@ type namedPrimary struct {
 	until   time.Time // when they would have to name it again
 }
 
-// An askedSentinel is what an address has told last, if it is that of a sentinel.
+// An askedSentinel is an address and what it has told last.
 type askedSentinel struct {
-	stop   context.CancelFunc
-	report *sentinelReport // nil before the first
-	err    error           // why there is none after it; nil if there is
+	address string
+	stop    context.CancelFunc
+	report  *sentinelReport // nil before the first
+	err     error           // why there is none after it; nil if there is
 }
 
 // A sentinelReport is what one sentinel has told.
@@ -75,19 +78,20 @@ func (w *sentinels) begin(address string) {
 		return
 	}
 	ctx, stop := context.WithCancel(w.store.ctx)
-	w.asked[address] = &askedSentinel{stop: stop}
+	asked := &askedSentinel{address: address, stop: stop}
+	w.asked[address] = asked
 	w.store.work.Go(func() {
 		for ctx.Err() == nil {
-			err := w.ask(ctx, address)
-			w.told(address, nil, err)
-			pause(ctx, retryPause)
+			err := w.ask(ctx, asked)
+			w.told(asked, nil, err)
+			pause(ctx, heartbeat)
 		}
 	})
 }
 
 // ask asks a sentinel for as long as one connection to it lasts.
-func (w *sentinels) ask(ctx context.Context, address string) error {
-	client, err := rueidis.NewClient(w.options(address))
+func (w *sentinels) ask(ctx context.Context, asked *askedSentinel) error {
+	client, err := rueidis.NewClient(w.options(asked.address))
 	if err != nil {
 		return err
 	}
@@ -97,7 +101,7 @@ func (w *sentinels) ask(ctx context.Context, address string) error {
 		if err != nil {
 			return err
 		}
-		w.told(address, report, nil)
+		w.told(asked, report, nil)
 		pause(ctx, refreshInterval/2)
 	}
 }
@@ -118,7 +122,8 @@ func (w *sentinels) options(address string) rueidis.ClientOption {
 	return o
 }
 
-// report asks a sentinel.
+// report asks a sentinel. SENTINEL MASTER names the primary of before for as long as its replicas are being turned to the new one, in the epoch
+// of that; the other command, which comes after it, does not.
 func (w *sentinels) report(ctx context.Context, client rueidis.Client) (*sentinelReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
@@ -126,6 +131,7 @@ func (w *sentinels) report(ctx context.Context, client rueidis.Client) (*sentine
 	commands := rueidis.Commands{
 		client.B().Arbitrary("SENTINEL", "MYID").Build(),
 		client.B().Arbitrary("SENTINEL", "MASTER").Args(name).Build(),
+		client.B().SentinelGetMasterAddrByName().Master(name).Build(),
 		client.B().SentinelSentinels().Master(name).Build(),
 	}
 	r := &sentinelReport{at: time.Now()}
@@ -136,16 +142,20 @@ func (w *sentinels) report(ctx context.Context, client rueidis.Client) (*sentine
 	if r.id, err = answers[0].ToString(); err != nil {
 		return nil, wrap(err)
 	}
-	primary, err := answers[1].AsStrMap()
+	configuration, err := answers[1].AsStrMap()
 	if err != nil {
 		return nil, wrap(err)
 	}
-	r.epoch, err = strconv.ParseUint(primary["config-epoch"], 10, 64)
-	if err != nil || primary["ip"] == "" || primary["port"] == "" {
-		return nil, errors.New("redisstore: SENTINEL MASTER was answered by something else")
+	primary, err := answers[2].AsStrSlice()
+	if err != nil {
+		return nil, wrap(err)
 	}
-	r.primary = net.JoinHostPort(primary["ip"], primary["port"])
-	others, err := answers[2].ToArray()
+	r.epoch, err = strconv.ParseUint(configuration["config-epoch"], 10, 64)
+	if err != nil || len(primary) != 2 || primary[0] == "" || primary[1] == "" {
+		return nil, errNoSentinel
+	}
+	r.primary = net.JoinHostPort(primary[0], primary[1])
+	others, err := answers[3].ToArray()
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -159,13 +169,14 @@ func (w *sentinels) report(ctx context.Context, client rueidis.Client) (*sentine
 	return r, nil
 }
 
-// told takes what came of asking an address: a report, or an error.
-func (w *sentinels) told(address string, report *sentinelReport, err error) {
+var errNoSentinel = errors.New("redisstore: what a sentinel is asked was answered by something else")
+
+// told takes what came of asking: a report, or an error.
+func (w *sentinels) told(asked *askedSentinel, report *sentinelReport, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	asked := w.asked[address]
-	if asked == nil {
-		return // no more
+	if w.asked[asked.address] != asked {
+		return // it was forgotten
 	}
 	isFirst := asked.report == nil && asked.err == nil
 	if asked.err = err; report != nil {
@@ -174,10 +185,11 @@ func (w *sentinels) told(address string, report *sentinelReport, err error) {
 			w.begin(other)
 		}
 	}
-	w.forget(time.Now())
 	before := w.named.Load()
-	named, _ := judgeReports(w.reports(), time.Now())
-	w.named.Store(named)
+	named, _ := w.judge()
+	if named != nil {
+		w.forget()
+	}
 	if isFirst || named != nil && (before == nil || before.address != named.address) {
 		select {
 		case w.news <- struct{}{}:
@@ -186,16 +198,21 @@ func (w *sentinels) told(address string, report *sentinelReport, err error) {
 	}
 }
 
-// forget ends to ask addresses that neither the URL nor any sentinel names now.
-func (w *sentinels) forget(now time.Time) {
+// judge finds the primary by what was told so far.
+func (w *sentinels) judge() (*namedPrimary, error) {
+	named, err := judgeReports(w.reports(), time.Now())
+	w.named.Store(named)
+	return named, err
+}
+
+// forget ends to ask addresses that neither the URL nor any sentinel names now. It is called while enough of them are heard.
+func (w *sentinels) forget() {
+	now, reports := time.Now(), w.reports()
 	for address, asked := range w.asked {
-		if slices.Contains(w.store.target.hosts, address) {
-			continue
-		}
-		isNamed := slices.ContainsFunc(w.reports(), func(r *sentinelReport) bool {
-			return now.Sub(r.at) < trust && slices.Contains(r.others, address)
+		isNamed := slices.ContainsFunc(reports, func(r *sentinelReport) bool {
+			return r.isFresh(now) && slices.Contains(r.others, address)
 		})
-		if !isNamed && asked.err != nil {
+		if !isNamed && asked.err != nil && !slices.Contains(w.store.target.hosts, address) {
 			asked.stop()
 			delete(w.asked, address)
 		}
@@ -211,42 +228,79 @@ func (w *sentinels) reports() (reports []*sentinelReport) {
 	return reports
 }
 
-// judgeReports returns the primary that enough sentinels name now.
+func (r *sentinelReport) isFresh(now time.Time) bool { return now.Sub(r.at) < trust }
+
+// judgeReports returns the primary, if so many sentinels are heard now that there is no other.
 func judgeReports(reports []*sentinelReport, now time.Time) (*namedPrimary, error) {
-	last := make(map[string]*sentinelReport) // by ID
-	sentinels := 1                           // as many as any knows
+	heard := make(map[string]*sentinelReport) // by ID
+	known := make(map[string]bool)            // IDs
+	all := 1                                  // as many as any knows
 	for _, r := range reports {
-		if now.Sub(r.at) >= trust {
+		known[r.id] = true
+		if !r.isFresh(now) {
 			continue
 		}
-		sentinels = max(sentinels, 1+len(r.others))
-		if before := last[r.id]; before == nil || before.at.Before(r.at) {
-			last[r.id] = r
+		all = max(all, 1+len(r.others))
+		if before := heard[r.id]; before == nil || before.at.Before(r.at) {
+			heard[r.id] = r
 		}
 	}
-	half := (sentinels + 1) / 2
-	if len(last) == 0 {
+	all = max(all, len(known)) // one that has lost its memory knows no others
+	half := (all + 1) / 2
+	switch {
+	case len(heard) == 0:
 		return nil, fmt.Errorf("%w: none has answered", errFewSentinels)
+	case len(heard) < half:
+		return nil, fmt.Errorf("%w: %d of %d have answered, want %d", errFewSentinels, len(heard), all, half)
 	}
-	if len(last) < half {
-		return nil, fmt.Errorf("%w: %d of %d have answered, want %d", errFewSentinels, len(last), sentinels, half)
+	address, err := newest(heard, half)
+	if err != nil {
+		return nil, err
 	}
-	var newest *sentinelReport
 	var times []time.Time
-	for _, r := range last {
+	for _, r := range heard {
 		times = append(times, r.at)
-		switch {
-		case newest == nil || r.epoch > newest.epoch:
-			newest = r
-		case r.epoch == newest.epoch && r.primary != newest.primary:
-			return nil, fmt.Errorf("%w: one names %s and another one %s", errFewSentinels, newest.primary, r.primary)
-		}
 	}
 	slices.SortFunc(times, func(a, b time.Time) int { return b.Compare(a) })
-	return &namedPrimary{newest.primary, times[half-1].Add(trust)}, nil
+	return &namedPrimary{address, times[half-1].Add(trust)}, nil
+}
+
+// newest returns the primary of the highest epoch. Where several have that, since sentinels may know a server by several addresses, it is the only one that
+// half of them name.
+func newest(heard map[string]*sentinelReport, half int) (address string, err error) {
+	var epoch uint64
+	for _, r := range heard {
+		epoch = max(epoch, r.epoch)
+	}
+	votes := make(map[string]int)
+	for _, r := range heard {
+		if r.epoch == epoch {
+			votes[r.primary]++
+		}
+	}
+	names := slices.Sorted(maps.Keys(votes))
+	if len(names) == 1 {
+		return names[0], nil
+	}
+	named := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return votes[name] < half })
+	if len(named) != 1 {
+		return "", fmt.Errorf("%w: they name %s", errFewSentinels, strings.Join(names, " and "))
+	}
+	return named[0], nil
 }
 
 var errFewSentinels = errors.New("redisstore: too few sentinels name the same primary")
+
+// A sentinelsError says why too few sentinels have named a primary, and what came of asking the others.
+type sentinelsError struct{ errs []error }
+
+func (e *sentinelsError) Error() string   { return errors.Join(e.errs...).Error() }
+func (e *sentinelsError) Unwrap() []error { return e.errs }
+
+// isTemporary reports whether it may pass: not if all sentinels have failed in a way that does not.
+func (e *sentinelsError) isTemporary() bool {
+	return len(e.errs) == 1 || slices.ContainsFunc(e.errs[1:], IsTemporary)
+}
 
 // primary returns the address of the primary.
 func (w *sentinels) primary() (address string, err error) {
@@ -262,7 +316,7 @@ func (w *sentinels) await(ctx context.Context) (address string, err error) {
 		if address, err := w.primary(); err == nil {
 			return address, nil
 		}
-		why, haveAllBeenAsked := w.reason()
+		why, haveAllBeenAsked := w.why()
 		switch {
 		case why == nil: // since just now there is one
 			continue
@@ -272,22 +326,24 @@ func (w *sentinels) await(ctx context.Context) (address string, err error) {
 		select {
 		case <-w.news:
 		case <-ctx.Done():
-			return "", errors.Join(why, ctx.Err())
+			why.errs = append(why.errs, ctx.Err())
+			return "", why
 		}
 	}
 }
 
-// reason returns why there is no primary, nil if there is, and whether all sentinels have been asked.
-func (w *sentinels) reason() (why error, haveAllBeenAsked bool) {
+// why returns why there is no primary, nil if there is, and whether all sentinels have been asked.
+func (w *sentinels) why() (why *sentinelsError, haveAllBeenAsked bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, why = judgeReports(w.reports(), time.Now()); why == nil {
+	_, err := w.judge()
+	if err == nil {
 		return nil, true
 	}
-	haveAllBeenAsked = true
-	for address, asked := range w.asked {
-		if asked.err != nil {
-			why = errors.Join(why, fmt.Errorf("sentinel %s: %w", address, asked.err))
+	why, haveAllBeenAsked = &sentinelsError{[]error{err}}, true
+	for _, address := range slices.Sorted(maps.Keys(w.asked)) {
+		if asked := w.asked[address]; asked.err != nil {
+			why.errs = append(why.errs, fmt.Errorf("sentinel %s: %w", address, asked.err))
 		} else if asked.report == nil {
 			haveAllBeenAsked = false
 		}

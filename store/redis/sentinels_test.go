@@ -15,13 +15,17 @@ import (
 	redisstore "github.com/reprise-tls/reprise/store/redis"
 )
 
+// TestSentinel is a failover that two of three sentinels decide. One of the replicas does not get to follow the new primary, which keeps the one of them that
+// leads busy for long.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
-	g := redistest.StartSentinels(t)
+	g := redistest.Config{Spares: 2}.StartSentinels(t)
+	g.Spares[1].Command("CONFIG", "SET", "masteruser", "nobody", "masterauth", "wrong")
 	s := open(t, g.URL(), redisstore.Options{})
 	key := reprise.StoreKey{1}
 	life := takes(t, s, key)
 	await(t, "the life of the primary", func() bool { return s.Incarnation(key) == life })
+	g.Sentinels[2].Kill()
 	g.Primary.Kill()
 	g.Replica.AwaitPromoted()
 	back := time.Now()
@@ -117,13 +121,21 @@ func TestSentinelsAway(t *testing.T) {
 func TestSentinelThatAnswersWrongly(t *testing.T) {
 	t.Parallel()
 	const hello = "%1\r\n$5\r\nproto\r\n:3\r\n"
+	const (
+		id            = "$2\r\nid\r\n"
+		configuration = "%1\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n"
+		primary       = "*2\r\n$9\r\n127.0.0.1\r\n$1\r\n1\r\n"
+	)
 	for _, answers := range []string{
-		"$2\r\nid\r\n%0\r\n*0\r\n",
-		"$2\r\nid\r\n*1\r\n$2\r\nip\r\n*0\r\n",
-		"$2\r\nid\r\n*-1\r\n*-1\r\n",
-		"$2\r\nid\r\n%1\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n*1\r\n:1\r\n",
-		"$2\r\nid\r\n%1\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n*0\r\n",
-		":1\r\n:1\r\n:1\r\n",
+		id + "%0\r\n" + primary + "*0\r\n",
+		id + "*1\r\n$2\r\nip\r\n" + primary + "*0\r\n",
+		id + configuration + "*1\r\n$9\r\n127.0.0.1\r\n" + "*0\r\n",
+		id + configuration + "*2\r\n$0\r\n\r\n$0\r\n\r\n" + "*0\r\n",
+		id + configuration + "*-1\r\n*0\r\n",
+		id + configuration + primary + "*1\r\n:1\r\n",
+		id + configuration + primary + "*-1\r\n",
+		"*0\r\n" + configuration + primary + "*0\r\n",
+		":1\r\n:1\r\n:1\r\n:1\r\n",
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -164,6 +176,25 @@ func TestSentinelThatAnswersWrongly(t *testing.T) {
 			t.Errorf("%q: Open: %v", answers, err)
 		}
 	}
+}
+
+// TestLearnedSentinels: those that the URL does not name are asked on when it names none that is there, and after all have been away.
+func TestLearnedSentinels(t *testing.T) {
+	t.Parallel()
+	g := redistest.StartSentinels(t)
+	n := newNode(t, g.URLOf(g.Sentinels[0]), reprise.RandomFleetKeys())
+	n.follows(true)
+	session := n.full()
+	g.Sentinels[0].Kill()
+	for _, s := range g.Sentinels[1:] {
+		s.Signal(syscall.SIGSTOP)
+	}
+	n.follows(false)
+	time.Sleep(3 * time.Second)
+	for _, s := range g.Sentinels[1:] {
+		s.Signal(syscall.SIGCONT)
+	}
+	n.recovers(session, reprise.Resumed)
 }
 
 // asOperator connects as a user who may do everything, apart from the user default.

@@ -14,6 +14,10 @@ import (
 // IsTemporary reports whether an error of [Open] may pass by itself: no server has answered, or too few sentinels have, or one that reads its data, is a replica or
 // belongs to a cluster that is not whole. A server may start then, with [Options.Lazy]. A wrong password and a missing right do not pass.
 func IsTemporary(err error) bool {
+	var few *sentinelsError
+	if errors.As(err, &few) {
+		return few.isTemporary()
+	}
 	var answer *rueidis.RedisError
 	if errors.As(err, &answer) {
 		kind, _, _ := strings.Cut(answer.Error(), " ")
