@@ -13,6 +13,7 @@ type StoreKey [32]byte
 //
 //   - All methods may be called from many goroutines at once.
 //   - Methods return when ctx is done, with an error. A write that ends in an error has an unknown outcome.
+//   - Errors are logged: none has a key, a record or a password in it.
 //   - A store owns no slice: it keeps no reference to record after Put has returned, and the caller may change what
 //     Get and Take return.
 //   - A record that is past its lifetime is absent, whether or not it was swept yet.

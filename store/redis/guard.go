@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -133,7 +134,12 @@ func (s *replyScanner) head() error {
 	}
 	kind, rest := s.line[0], string(s.line[1:len(s.line)-2])
 	switch kind {
-	case '+', '-', ',', '(':
+	case '-':
+		if !isWhole(rest) {
+			return fmt.Errorf("%w: a redirection to nowhere", errNotRedis)
+		}
+		return s.end()
+	case '+', ',', '(':
 		return s.end()
 	case '_', '#':
 		// The client takes these at their length: what comes behind is the next reply to it.
@@ -146,7 +152,7 @@ func (s *replyScanner) head() error {
 			return fmt.Errorf("%w: a number that is none", errNotRedis)
 		}
 		return s.end()
-	case '$', '!', '=':
+	case '$', '=':
 		return s.beginBlob(rest)
 	case '*', '~':
 		return s.beginArray(rest, 1)
@@ -161,6 +167,12 @@ func (s *replyScanner) head() error {
 	default:
 		return fmt.Errorf("%w: a reply of type %q", errNotRedis, kind)
 	}
+}
+
+// isWhole reports whether an error has all its words, if it is one that the client looks for an address in.
+func isWhole(text string) bool {
+	return !strings.HasPrefix(text, "MOVED") && !strings.HasPrefix(text, "ASK") && !strings.HasPrefix(text, "REDIRECT") ||
+		strings.Count(text, " ") >= 2
 }
 
 func (s *replyScanner) beginBlob(length string) error {

@@ -48,6 +48,7 @@ func TestReplyScannerRefuses(t *testing.T) {
 		"%-1\r\n", "_x\r\n", "#tx\r\n", "#\r\n",
 		">2\r\n+subscribe\r\n$10\r\ninvalidate\r\n", ">2\r\n*1\r\n$9\r\nsubscribe\r\n$10\r\ninvalidate\r\n", ">2\r\n*0\r\n$10\r\ninvalidate\r\n",
 		"-" + strings.Repeat("x", 1<<13),
+		"-MOVED\r\n", "-MOVED 1\r\n", "-ASK 1\r\n", "-ASKED\r\n", "-REDIRECT\r\n", "*1\r\n-MOVED 1\r\n", "!7\r\nMOVED 1\r\n",
 	} {
 		s := newScanner()
 		if err := s.scan([]byte(stream)); !errors.Is(err, errNotRedis) {

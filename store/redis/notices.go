@@ -58,7 +58,7 @@ func (s *Store) follow(ctx context.Context, sh *shard) {
 func (s *Store) followOnce(ctx context.Context, sh *shard) {
 	lost := make(chan struct{})
 	loseOnce := sync.OnceFunc(func() { close(lost) })
-	client, err := rueidis.NewClient(s.trackingOptions(sh.address, loseOnce))
+	client, err := newClient(s.trackingOptions(sh.address, loseOnce))
 	if client != nil {
 		defer func() { go client.Close() }() // which waits for a server that hangs
 	}
@@ -78,7 +78,7 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 				s.wake(ctx, sh)
 			}
 			s.setTracks(sh, &client)
-		case errors.Is(err, errNotServing), errors.Is(err, errFewSentinels):
+		case errors.Is(err, errNotServing), errors.Is(err, errFewSentinels), errors.Is(err, errReplaced):
 			s.loseTrack(sh) // another connection would not help
 		default:
 			return

@@ -98,7 +98,7 @@ func (s *Store) connect() error {
 		}
 		options = s.optionsOf(primary)
 	}
-	client, err := rueidis.NewClient(options)
+	client, err := newClient(options)
 	if err != nil && s.sentinels != nil {
 		err = fmt.Errorf("%s: %w", options.InitAddress[0], err)
 	}

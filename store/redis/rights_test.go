@@ -133,3 +133,25 @@ func TestPasswordAndRights(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsShowNoArguments: a Redis that does not know a command repeats what it was sent.
+func TestErrorsShowNoArguments(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, `rename-command GET ""`)
+	s := open(t, server.URL(), redisstore.Options{})
+	key := reprise.StoreKey{1}
+	_, _, err := s.Get(t.Context(), key)
+	if text := fmt.Sprint(err); !strings.Contains(text, "unknown command 'GET'") || strings.Contains(text, nameOf(key)) {
+		t.Errorf("Get: %v", err)
+	}
+	for _, way := range []string{`rename-command HELLO ""`, `rename-command AUTH ""`} {
+		settings := []string{way}
+		if strings.Contains(way, "AUTH") {
+			settings = append(settings, `rename-command HELLO ""`)
+		}
+		_, err := redisstore.Open(redistest.Start(t, settings...).URLAs("", userPassword), redisstore.Options{})
+		if err == nil || strings.Contains(err.Error(), userPassword) {
+			t.Errorf("%s: Open: %v", settings, err)
+		}
+	}
+}

@@ -9,8 +9,12 @@ import (
 	"time"
 )
 
-// trust is how long what a sentinel has told counts.
-const trust = heartbeat + heartbeatTimeout
+const (
+	// trust is how long what a sentinel has told counts.
+	trust = heartbeat + heartbeatTimeout
+	// remembrance is how long a sentinel counts that is not heard: one of the others may have lost its memory, and know of none.
+	remembrance = 5 * time.Minute
+)
 
 // A sentinelReport is what one sentinel has told.
 type sentinelReport struct {
@@ -35,7 +39,9 @@ func judgeReports(reports []*sentinelReport, now time.Time) (*namedPrimary, erro
 	known := make(map[string]bool)            // IDs
 	all := 1                                  // as many as any knows
 	for _, r := range reports {
-		known[r.id] = true
+		if now.Sub(r.at) < remembrance {
+			known[r.id] = true
+		}
 		if !r.isFresh(now) {
 			continue
 		}
@@ -44,7 +50,7 @@ func judgeReports(reports []*sentinelReport, now time.Time) (*namedPrimary, erro
 			heard[r.id] = r
 		}
 	}
-	all = max(all, len(known)) // one that has lost its memory knows no others
+	all = max(all, len(known))
 	half := (all + 1) / 2
 	switch {
 	case len(heard) == 0:
@@ -88,4 +94,7 @@ func newest(heard map[string]*sentinelReport, half int) (address string, err err
 	return named[0], nil
 }
 
-var errFewSentinels = errors.New("redisstore: too few sentinels name the same primary")
+var (
+	errFewSentinels = errors.New("redisstore: too few sentinels name the same primary")
+	errReplaced     = errors.New("redisstore: the sentinels name another primary, which was not reached")
+)

@@ -43,10 +43,11 @@ func TestJudgeReports(t *testing.T) {
 		"one that knows the primary by another address": {
 			[]*sentinelReport{report("1", "a", 3, 2, 0), report("2", "a", 3, 2, 0), report("3", "localhost", 3, 2, 0)}, "a", trust,
 		},
-		"two and two":                  {[]*sentinelReport{report("1", "a", 3, 3, 0), report("2", "a", 3, 3, 0), report("3", "b", 3, 3, 0), report("4", "b", 3, 3, 0)}, "", 0},
-		"one that has lost its memory": {[]*sentinelReport{report("1", "a", 3, 2, trust), report("2", "a", 3, 2, trust), report("3", "b", 0, 0, 0)}, "", 0},
-		"two of the same epoch":        {[]*sentinelReport{report("1", "a", 3, 2, 0), report("2", "b", 3, 2, 0)}, "", 0},
-		"an older one of the same":     {[]*sentinelReport{report("1", "a", 3, 0, second), report("1", "b", 4, 0, 0)}, "b", trust},
+		"one that others have forgotten": {[]*sentinelReport{report("1", "a", 3, 0, 0), report("2", "a", 3, 2, remembrance), report("3", "a", 3, 2, remembrance)}, "a", trust},
+		"two and two":                    {[]*sentinelReport{report("1", "a", 3, 3, 0), report("2", "a", 3, 3, 0), report("3", "b", 3, 3, 0), report("4", "b", 3, 3, 0)}, "", 0},
+		"one that has lost its memory":   {[]*sentinelReport{report("1", "a", 3, 2, trust), report("2", "a", 3, 2, trust), report("3", "b", 0, 0, 0)}, "", 0},
+		"two of the same epoch":          {[]*sentinelReport{report("1", "a", 3, 2, 0), report("2", "b", 3, 2, 0)}, "", 0},
+		"an older one of the same":       {[]*sentinelReport{report("1", "a", 3, 0, second), report("1", "b", 4, 0, 0)}, "b", trust},
 	} {
 		for range 2 {
 			slices.Reverse(test.reports)
@@ -96,4 +97,38 @@ func TestPutsThatAWrongServerRedirects(t *testing.T) {
 	if !errors.Is(err, errFewSentinels) {
 		t.Errorf("error %v, want errFewSentinels", err)
 	}
+}
+
+// TestSentinelsAreForgotten: what no sentinel names any more is asked no more, unless the URL does.
+func TestSentinelsAreForgotten(t *testing.T) {
+	s := newStore(&target{deployment: sentinel, hosts: []string{"127.0.0.1:1", "127.0.0.1:2"}}, Options{Unsafe: true})
+	defer s.Close()
+	w := newSentinels(s)
+	asked := func(address string) *askedSentinel {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.asked[address]
+	}
+	tell := func(address string, others ...string) {
+		w.told(asked(address), &sentinelReport{time.Now(), address, "primary", 0, others}, nil)
+	}
+	fail := func(address string) { w.told(asked(address), nil, io.EOF) }
+
+	tell("127.0.0.1:1", "127.0.0.1:3", "127.0.0.1:4")
+	tell("127.0.0.1:3", "127.0.0.1:1", "127.0.0.1:4")
+	gone := asked("127.0.0.1:4")
+	fail("127.0.0.1:4")
+	tell("127.0.0.1:1", "127.0.0.1:3", "127.0.0.1:4")
+	if asked("127.0.0.1:4") == nil {
+		t.Error("one that others name is forgotten")
+	}
+	for range 2 {
+		fail("127.0.0.1:2")
+		tell("127.0.0.1:1", "127.0.0.1:3")
+		tell("127.0.0.1:3", "127.0.0.1:1")
+	}
+	if asked("127.0.0.1:4") != nil || asked("127.0.0.1:2") == nil || asked("127.0.0.1:3") == nil {
+		t.Error("another one is forgotten than that which nobody names")
+	}
+	w.told(gone, nil, io.EOF) // it comes too late
 }

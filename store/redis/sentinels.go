@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type sentinels struct {
 	store *Store
 	named atomic.Pointer[namedPrimary]
 	news  chan struct{} // of another primary, or of a sentinel that has been asked for the first time; has room for one
+
+	unreached atomic.Pointer[error] // why there is no client of the primary
 
 	mu    sync.Mutex
 	asked map[string]*askedSentinel // by address
@@ -71,7 +74,7 @@ func (w *sentinels) begin(address string) {
 
 // ask asks a sentinel for as long as one connection to it lasts.
 func (w *sentinels) ask(ctx context.Context, asked *askedSentinel) error {
-	client, err := rueidis.NewClient(w.options(asked.address))
+	client, err := newClient(w.options(asked.address))
 	if err != nil {
 		return err
 	}
@@ -225,6 +228,25 @@ func (w *sentinels) primary() (address string, err error) {
 		return named.address, nil
 	}
 	return "", errFewSentinels
+}
+
+// check returns an error if the sentinels do not name a server as the primary. It tells the causes, and is none of them: that somebody was
+// asked in vain is no timeout of the call that wanted to know.
+func (w *sentinels) check(address string) error {
+	primary, err := w.primary()
+	switch {
+	case err != nil:
+		if why, _ := w.why(); why != nil {
+			return fmt.Errorf("%w%s", errFewSentinels, strings.TrimPrefix(why.Error(), errFewSentinels.Error()))
+		}
+		return err
+	case primary == address:
+		return nil
+	}
+	if unreached := w.unreached.Load(); unreached != nil {
+		return fmt.Errorf("%w: %s: %s", errReplaced, primary, (*unreached).Error())
+	}
+	return errReplaced
 }
 
 // await waits until there is a primary, or all sentinels have been asked once without that. Then the error says why.

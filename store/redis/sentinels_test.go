@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -175,6 +176,31 @@ func TestSentinelThatAnswersWrongly(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "sentinel "+l.Addr().String()) || strings.Contains(err.Error(), "deadline") {
 			t.Errorf("%q: Open: %v", answers, err)
 		}
+	}
+}
+
+// TestNewPrimaryThatRefuses: errors say why the server that the sentinels name is not used.
+func TestNewPrimaryThatRefuses(t *testing.T) {
+	t.Parallel()
+	g := redistest.Config{Password: "of-the-operator"}.StartSentinels(t)
+	rule, _ := rules(t)
+	setUser([]*redistest.Server{g.Primary}, rule...)
+	s := open(t, g.URLAs(user, userPassword, "", "of-the-operator"), redisstore.Options{})
+	g.Primary.Kill()
+	g.Replica.AwaitPromoted()
+	await(t, "an error that says why", func() bool {
+		_, _, err := s.Get(t.Context(), reprise.StoreKey{1})
+		text := fmt.Sprint(err)
+		return strings.Contains(text, "another primary") && strings.Contains(text, g.Replica.Addr) && strings.Contains(text, "WRONGPASS")
+	})
+	setUser([]*redistest.Server{g.Replica}, rule...)
+	begun := time.Now()
+	await(t, "a get", func() bool {
+		_, _, err := s.Get(t.Context(), reprise.StoreKey{1})
+		return err == nil
+	})
+	if waited := time.Since(begun); waited > 2*time.Second {
+		t.Errorf("the store worked again after %v", waited)
 	}
 }
 

@@ -242,10 +242,12 @@ func (s *Store) turn() error {
 	if err != nil || primary == before.address {
 		return err
 	}
-	client, err := rueidis.NewClient(s.optionsOf(primary))
+	client, err := newClient(s.optionsOf(primary))
 	if err != nil {
+		s.sentinels.unreached.Store(&err)
 		return err
 	}
+	s.sentinels.unreached.Store(nil)
 	s.client.Store(&connection{primary, client})
 	go before.client.Close() // which waits for a server that hangs
 	return nil

@@ -33,7 +33,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,7 +130,7 @@ func isWorthAnother(ctx context.Context, err error, tries int) bool {
 func isBroken(err error) bool {
 	var answer *rueidis.RedisError
 	return err != nil && !errors.As(err, &answer) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) &&
-		!errors.Is(err, errFewSentinels)
+		!errors.Is(err, errFewSentinels) && !errors.Is(err, errReplaced)
 }
 
 // Take implements [reprise.Store] with GETDEL. Bindings use [Store.TakeIncarnated].
@@ -236,11 +236,7 @@ func (s *Store) checkNamed(address string) error {
 	if s.sentinels == nil {
 		return nil
 	}
-	primary, err := s.sentinels.primary()
-	if err == nil && primary != address {
-		err = errFewSentinels
-	}
-	return err
+	return s.sentinels.check(address)
 }
 
 var errNotConnected = errors.New("redisstore: no server was reached yet")
@@ -264,10 +260,32 @@ func await[T any](ctx context.Context, f func() T) (answer T, err error) {
 	}
 }
 
-// wrap says whose error it is. That an answer is nil is no error, and stays as it is.
+// wrap says whose error it is, and keeps it short. That an answer is nil is no error, and stays as it is.
 func wrap(err error) error {
 	if err == nil || rueidis.IsRedisNil(err) {
 		return err
 	}
-	return fmt.Errorf("redisstore: %w", err)
+	return &shortError{err}
+}
+
+// A shortError shows no arguments of a command, such as the key of a record or a password, which Redis repeats if it does not know the command.
+type shortError struct{ err error }
+
+// maxErrorLength is how much in bytes it shows.
+const maxErrorLength = 400
+
+func (e *shortError) Error() string {
+	text, _, _ := strings.Cut(e.err.Error(), ", with args beginning with")
+	if len(text) > maxErrorLength {
+		text = text[:maxErrorLength] + "…"
+	}
+	return "redisstore: " + text
+}
+
+func (e *shortError) Unwrap() error { return e.err }
+
+// newClient makes a client.
+func newClient(options rueidis.ClientOption) (rueidis.Client, error) {
+	client, err := rueidis.NewClient(options)
+	return client, wrap(err)
 }

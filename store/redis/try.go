@@ -52,7 +52,7 @@ func (s *Store) tryPrimary(ctx context.Context, address string, ranges []slotRan
 	if _, _, _, err := s.TakeIncarnated(ctx, key); err != nil {
 		return fmt.Errorf("take: %w", err)
 	}
-	client, err := rueidis.NewClient(s.trackingOptions(address, func() {}))
+	client, err := newClient(s.trackingOptions(address, func() {}))
 	if err != nil {
 		return fmt.Errorf("notices: %w", err)
 	}
