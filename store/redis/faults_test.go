@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -129,16 +130,16 @@ func testFull(t *testing.T) {
 func testGarbage(t *testing.T) {
 	p := startProxy(t, redistest.Start(t).Addr)
 	s := newSite(t, "redis://"+p.address())
-	for _, answer := range []string{"HTTP/1.1 400 Bad Request\r\n\r\n", "$3\r\nabc\r\n", "*-1\r\n%9999999999\r\n", ">2\r\n$10\r\ninvalidate\r\n:1\r\n", "\x00\xff\x15\x03\x01"} {
-		p.redirect(startFake(t, answer))
+	for _, answer := range []string{"HTTP/1.1 400 Bad Request\r\n\r\n", "$3\r\nabc\r\n", "*-1\r\n%9999999999\r\n", ">2\r\n$10\r\ninvalidate\r\n:1\r\n", "\x00\xff\x15\x03\x01", "-MOVED 1\r\n"} {
+		p.redirect(startFake(t, func(string) string { return answer }))
 		s.during(400*time.Millisecond, func(s reprise.StoreStats) uint64 { return failures(s) + s.NoticesLost + s.BreakerOpened })
 		p.redirect("")
 		s.recovers()
 	}
 }
 
-// startFake starts a server that answers each read with the same.
-func startFake(t *testing.T, answer string) (address string) {
+// startFake starts a server that answers to what each read brings.
+func startFake(t *testing.T, answer func(commands string) string) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -154,10 +155,11 @@ func startFake(t *testing.T, answer string) (address string) {
 			go func() {
 				defer conn.Close()
 				for buf := make([]byte, 4096); ; {
-					if _, err := conn.Read(buf); err != nil {
+					n, err := conn.Read(buf)
+					if err != nil {
 						return
 					}
-					if _, err := conn.Write([]byte(answer)); err != nil {
+					if _, err := io.WriteString(conn, answer(string(buf[:n]))); err != nil {
 						return
 					}
 				}

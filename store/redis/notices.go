@@ -78,7 +78,7 @@ func (s *Store) followOnce(ctx context.Context, sh *shard) {
 				s.wake(ctx, sh)
 			}
 			s.setTracks(sh, &client)
-		case errors.Is(err, errNotServing), errors.Is(err, errFewSentinels), errors.Is(err, errReplaced):
+		case errors.Is(err, errNotServing), isUnnamed(err):
 			s.loseTrack(sh) // another connection would not help
 		default:
 			return

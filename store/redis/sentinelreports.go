@@ -98,3 +98,6 @@ var (
 	errFewSentinels = errors.New("redisstore: too few sentinels name the same primary")
 	errReplaced     = errors.New("redisstore: the sentinels name another primary, which was not reached")
 )
+
+// isUnnamed reports whether it is an error that the sentinels do not name a server as the primary.
+func isUnnamed(err error) bool { return errors.Is(err, errFewSentinels) || errors.Is(err, errReplaced) }

@@ -130,7 +130,7 @@ func isWorthAnother(ctx context.Context, err error, tries int) bool {
 func isBroken(err error) bool {
 	var answer *rueidis.RedisError
 	return err != nil && !errors.As(err, &answer) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) &&
-		!errors.Is(err, errFewSentinels) && !errors.Is(err, errReplaced)
+		!isUnnamed(err)
 }
 
 // Take implements [reprise.Store] with GETDEL. Bindings use [Store.TakeIncarnated].

@@ -25,7 +25,7 @@ func IsTemporary(err error) bool {
 	}
 	var network *net.OpError
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, errNoPrimary) || errors.Is(err, errFewSentinels) || errors.Is(err, errReplaced) || errors.Is(err, errNotServing) || errors.Is(err, errReplica)
+		errors.Is(err, errNoPrimary) || isUnnamed(err) || errors.Is(err, errNotServing) || errors.Is(err, errReplica)
 }
 
 // passing are the kinds of errors that Redis answers with until something has come to its end: reading data, a failover, a script.
