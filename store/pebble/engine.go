@@ -78,6 +78,10 @@ func (s *Store) start(refusal error) (*engine, error) {
 	return e, nil
 }
 
+// memTableSize is how many bytes of puts are sorted in memory before they become a table. With Pebble's 4 MiB a put costs twice the CPU time
+// (docs/decisions/0002-embedded-store.md).
+const memTableSize = 16 << 20
+
 // options returns the settings of Pebble. Not set here means its default.
 func (e *engine) options(s *Store) *pebble.Options {
 	o := &pebble.Options{
@@ -86,7 +90,7 @@ func (e *engine) options(s *Store) *pebble.Options {
 		ReadOnly:              e.refusal != nil,
 		FormatMajorVersion:    pebble.FormatValueSeparation,
 		CacheSize:             s.cache,
-		MemTableSize:          4 << 20,
+		MemTableSize:          memTableSize,
 		FlushDelayDeleteRange: time.Second, // after Clear
 		Logger:                logger{e},
 		EventListener: &pebble.EventListener{

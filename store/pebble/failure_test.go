@@ -247,7 +247,7 @@ func (d *silentDisk) MaybeError(op errorfs.Op) error {
 // TestFullDisk fills a small file system for true, empties it, and makes it read-only.
 func TestFullDisk(t *testing.T) {
 	disk := t.TempDir()
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=24m"); err != nil {
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=96m"); err != nil {
 		t.Skipf("a file system of its own cannot be mounted (it takes root): %v", err)
 	}
 	t.Cleanup(func() {
@@ -256,7 +256,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	ballast, dir := filepath.Join(disk, "ballast"), filepath.Join(disk, "store")
-	fill(t, ballast, 10<<20)
+	fill(t, ballast, 40<<20)
 	s, err := pebblestore.OpenFS(dir, pebblestore.Options{}, vfs.Default, retry)
 	if err != nil {
 		t.Fatal(err)

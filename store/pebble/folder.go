@@ -20,7 +20,7 @@ const (
 
 	// probeFile is written to learn whether the disk takes writes, and removed again.
 	probeFile = "PROBE"
-	probeSize = 8 << 20
+	probeSize = 2 * memTableSize
 )
 
 var (

@@ -16,7 +16,7 @@
 // A failed write (the disk is full, or the process is out of file descriptors) never ends the process and never blocks a
 // call. The store stops writing at once, so that the folder stays as a crash at this moment would leave it, and opens it
 // again for reading: Get and Each go on, Put, Take and Delete return the error. Every few seconds it tries whether the
-// disk takes 8 MB, and goes on when it does. The calls of the moment in which it changes over return the error, too.
+// disk takes 32 MB, and goes on when it does. The calls of the moment in which it changes over return the error, too.
 //
 // A damaged block is found by its checksum when it is read; then the records in the range of keys of its file
 // are given up, and the others stay: of a large store a few in a hundred, unless the file is a fresh one with a wide
@@ -59,7 +59,7 @@ import (
 // Options are the settings of a [Store]. The zero value is good for a server of up to a few million sessions.
 type Options struct {
 	// CacheBytes is how much memory Pebble may use for blocks of its files and for records not yet in one. Zero is
-	// 32 MiB. The process grows by about twice as much, and 20 MB. Reads that miss go to the page cache of the
+	// 32 MiB. The process grows by about twice as much, and 45 MB. Reads that miss go to the page cache of the
 	// operating system.
 	CacheBytes int64
 

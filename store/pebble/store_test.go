@@ -93,14 +93,14 @@ func TestRoomComesBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	const n, lifetime = 2_000, time.Second
+	const n, lifetime = 8_000, 2 * time.Second
 	for i := range n {
 		if err := s.Put(t.Context(), keyOf(i), bytes.Repeat(record(i), 20), lifetime); err != nil {
 			t.Fatal(err)
 		}
 	}
 	put(t, s, keyOf(n), record(n))
-	full := tableSize(t, dir)
+	full := awaitTables(t, dir)
 	time.Sleep(lifetime + time.Millisecond)
 	if removed, err := s.Sweep(t.Context()); removed != n || err != nil {
 		t.Fatalf("Sweep = %d, %v", removed, err)
@@ -113,10 +113,10 @@ func TestClearGivesRoomBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	for i := range 2_000 {
+	for i := range 8_000 {
 		put(t, s, keyOf(i), bytes.Repeat(record(i), 20))
 	}
-	full := tableSize(t, dir)
+	full := awaitTables(t, dir)
 	if _, err := s.Clear(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +131,17 @@ func wantRoom(t *testing.T, dir string, limit int64) {
 			t.Fatalf("tables of %d bytes, want at most %d", tableSize(t, dir), limit)
 		}
 	}
+}
+
+// awaitTables waits until there are tables, and returns their size.
+func awaitTables(t *testing.T, dir string) int64 {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); tableSize(t, dir) == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing is in tables; the test is of what is")
+		}
+	}
+	return tableSize(t, dir)
 }
 
 // tableSize returns the size of the files that hold records. (The logs beside them are four at most, and used again.)
