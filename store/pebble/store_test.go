@@ -93,7 +93,7 @@ func TestRoomComesBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	const n, lifetime = 8_000, 2 * time.Second
+	const n, lifetime = 8_000, time.Second
 	for i := range n {
 		if err := s.Put(t.Context(), keyOf(i), bytes.Repeat(record(i), 20), lifetime); err != nil {
 			t.Fatal(err)

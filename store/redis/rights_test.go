@@ -144,11 +144,8 @@ func TestErrorsShowNoArguments(t *testing.T) {
 	if text := fmt.Sprint(err); !strings.Contains(text, "unknown command 'GET'") || strings.Contains(text, nameOf(key)) {
 		t.Errorf("Get: %v", err)
 	}
-	for _, way := range []string{`rename-command HELLO ""`, `rename-command AUTH ""`} {
-		settings := []string{way}
-		if strings.Contains(way, "AUTH") {
-			settings = append(settings, `rename-command HELLO ""`)
-		}
+	const noHello, noAuth = `rename-command HELLO ""`, `rename-command AUTH ""`
+	for _, settings := range [][]string{{noHello}, {noHello, noAuth}} {
 		_, err := redisstore.Open(redistest.Start(t, settings...).URLAs("", userPassword), redisstore.Options{})
 		if err == nil || strings.Contains(err.Error(), userPassword) {
 			t.Errorf("%s: Open: %v", settings, err)
